@@ -1,0 +1,1 @@
+//! Figures, beside those of peers in the same run.

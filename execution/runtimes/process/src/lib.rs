@@ -1,0 +1,1 @@
+//! The process runtime: a worker is a child process in its own process group.

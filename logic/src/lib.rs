@@ -1,0 +1,1 @@
+//! The Logic Environment: turns requests, schedules and drift into tasks and keeps their truth.

@@ -1,0 +1,78 @@
+//! Every limit by name, unit and reason. A queue, retry, payload or wait without one here is a defect.
+
+/// One line on stdin or stdout of a worker, in bytes. A 4 MB result took 20 s on a peer's bus; larger things are blobs.
+pub const WORKER_LINE_BYTES_MAX: usize = 1 << 20;
+/// Outcome with readings of one task, in bytes.
+pub const TASK_RESULT_BYTES_MAX: usize = 1 << 20;
+/// Params of one task, in bytes (file.put carries content).
+pub const TASK_PARAMS_BYTES_MAX: usize = 512 << 10;
+/// Log of one task, in bytes; what is beyond is counted and dropped with a mark.
+pub const TASK_LOG_BYTES_MAX: usize = 1 << 20;
+/// Log lines of one task.
+pub const TASK_LOG_LINES_MAX: u32 = 10_000;
+/// One log line, in bytes.
+pub const LOG_LINE_BYTES_MAX: usize = 16 << 10;
+/// Tasks one instance may declare to run at once.
+pub const SLOTS_PER_INSTANCE_MAX: u32 = 1024;
+pub const INSTANCES_PER_POOL_MAX: u32 = 64;
+/// A worker that is silent this long is dead: three missed beats.
+pub const WORKER_SILENCE_MAX_MS: u64 = 15_000;
+/// Workers beat this often.
+pub const BEAT_MS: u64 = 5_000;
+/// From start of the process to `hello`.
+pub const HELLO_MAX_MS: u64 = 10_000;
+/// From `drain` to exit; then killed.
+pub const DRAIN_MAX_MS: u64 = 10_000;
+/// Beyond the task's own timeout, before the instance is asked to cancel, and again before it is killed.
+pub const TIMEOUT_GRACE_MS: u64 = 2_000;
+/// A started task without a beat from its WEE this long is lost.
+pub const LEASE_MS: u64 = 20_000;
+/// Attempts of one task, the first included.
+pub const ATTEMPTS_MAX: u32 = 5;
+/// First and greatest wait between attempts, and between restarts of a crashing worker.
+pub const RETRY_FIRST_MS: u64 = 500;
+pub const RETRY_MAX_MS: u64 = 30_000;
+/// A device may ask to be left alone at most this long.
+pub const RETRY_AFTER_MAX_MS: u64 = 600_000;
+pub const ACTION_TIMEOUT_MAX_MS: u64 = 3_600_000;
+/// Tasks of one lane kept in memory; the rest of a long lane stays in the store.
+pub const LANE_WINDOW_MAX: usize = 16;
+/// Tasks kept in memory over all lanes beyond those sent.
+pub const DISPATCH_WINDOW_MAX: usize = 16_384;
+/// One read from the store while the backlog is drained.
+pub const BACKLOG_PAGE: usize = 1_024;
+/// Sweeps of an unreachable target are spaced out to at most this, in milliseconds.
+pub const SWEEP_BACKOFF_MAX_MS: u64 = 300_000;
+
+/// Body of one API request, in bytes: 100,000 targets are about 30 MB of YAML.
+pub const REQUEST_BYTES_MAX: usize = 64 << 20;
+/// One document of a set, in bytes.
+pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+/// Documents applied as one set.
+pub const DOCUMENTS_PER_SET_MAX: usize = 200_000;
+/// Tasks created by one request.
+pub const TASKS_PER_REQUEST_MAX: usize = 10_000;
+/// Targets of one run.
+pub const TARGETS_PER_RUN_MAX: usize = 200_000;
+/// Items on one page of a list.
+pub const PAGE_MAX: usize = 1_000;
+pub const PAGE_DEFAULT: usize = 100;
+pub const NAME_BYTES_MAX: usize = 128;
+pub const LABELS_PER_RECORD_MAX: usize = 64;
+pub const LABEL_VALUE_BYTES_MAX: usize = 256;
+/// Entries that a slow watcher may fall behind before it is told to list again.
+pub const WATCH_BEHIND_MAX: usize = 4_096;
+/// Watches open at once.
+pub const WATCHES_MAX: usize = 256;
+/// Idempotency keys remembered, newest first.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 10_000;
+/// Readings kept per target from one observation.
+pub const READINGS_PER_TARGET_MAX: usize = 2_000;
+pub const FACTS_PER_TARGET_MAX: usize = 256;
+
+pub(crate) fn busy_cooldown_default_ms() -> u64 {
+    5_000
+}
+pub(crate) fn action_timeout_default_ms() -> u64 {
+    30_000
+}

@@ -1,0 +1,2 @@
+//! The one binary: command line, roles, configuration, drivers.
+fn main() {}

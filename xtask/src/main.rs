@@ -1,0 +1,2 @@
+//! What a developer runs: demo, test, dist, bench, sync, tidy.
+fn main() {}
