@@ -205,7 +205,8 @@ fn parse_term(raw: &str) -> Result<Term, SelectorError> {
         });
     };
     let (key, rest) = raw.split_at(at);
-    let operators: [(&str, fn(String) -> Test); 8] = [
+    type MakeTest = fn(String) -> Test;
+    let operators: [(&str, MakeTest); 8] = [
         ("!=", |v| Test::NotIn(vec![v])),
         ("==", |v| Test::In(vec![v])),
         ("<=", |v| Test::Compare(Relation::LessOrEqual, v)),
