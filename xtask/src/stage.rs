@@ -1,0 +1,295 @@
+//! Builds sengu and the workers and lays them out as sengu expects to find them:
+//! `<folder of the sengu program>/workers/<kind>/`. It never lists kinds by hand: a folder is a kind.
+
+use crate::run;
+use crate::workspace::Workspace;
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What of a worker's folder is for its developers only. Everything else is data of the kind.
+const NOT_DATA: [&str; 12] = [
+    "src",
+    "tests",
+    "benches",
+    "examples",
+    "cases",
+    "target",
+    "Cargo.toml",
+    "build.rs",
+    "README",
+    "README.md",
+    "test-needs.toml",
+    "__pycache__",
+];
+
+/// What to build.
+#[derive(Debug, Clone, Copy)]
+pub enum Scope {
+    /// What a user runs: sengu and the workers.
+    Product,
+    /// The whole workspace with its tests. Cargo unites the features of all that it builds at
+    /// once, so this is the one set that the tests can use without building everything twice.
+    Tests,
+}
+
+#[derive(Debug)]
+pub struct Staged {
+    /// The sengu program; its workers lie in `workers/` beside it.
+    pub sengu: PathBuf,
+}
+
+pub fn stage_verb(args: &[String]) -> Result<()> {
+    let profile = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => "dev",
+        ["--release"] => "release",
+        ["--profile", profile] => profile,
+        _ => bail!("cargo xtask stage takes --release or --profile P, got {args:?}"),
+    };
+    let staged = stage(&Workspace::read()?, profile, Scope::Product)?;
+    println!("{}", staged.sengu.display());
+    Ok(())
+}
+
+/// Builds with one run of cargo, then lays out the workers beside sengu.
+///
+/// # Errors
+/// When something does not compile, or a worker's folder breaks a rule.
+pub fn stage(workspace: &Workspace, profile: &str, scope: Scope) -> Result<Staged> {
+    let programs = build(workspace, profile, scope)?;
+    let sengu = programs
+        .get(&workspace.root.join("sengu"))
+        .and_then(|programs| programs.first())
+        .context("find the program sengu in the build")?
+        .clone();
+    let workers = sengu
+        .parent()
+        .context("find the folder of the program sengu")?
+        .join("workers");
+    let mut kinds = BTreeSet::new();
+    for folder in workspace.worker_folders()? {
+        let built = programs.get(&folder).map_or(&[][..], Vec::as_slice);
+        let kind = lay_out(&folder, built, &workers)
+            .with_context(|| format!("stage {}", folder.display()))?;
+        if !kinds.insert(kind.clone()) {
+            bail!("two folders under workers/ say name = {kind:?}");
+        }
+    }
+    for package in workspace.under("workers") {
+        if !workspace
+            .root
+            .join(&package.folder)
+            .join("worker.toml")
+            .is_file()
+        {
+            bail!("{} has no worker.toml", package.folder);
+        }
+    }
+    remove_others(&workers, &kinds)?;
+    Ok(Staged { sengu })
+}
+
+/// Programs by the folder of their crate.
+fn build(
+    workspace: &Workspace,
+    profile: &str,
+    scope: Scope,
+) -> Result<BTreeMap<PathBuf, Vec<PathBuf>>> {
+    let mut cargo = run::cargo(&workspace.root);
+    cargo.args(["build", "--profile", profile]);
+    cargo.arg("--message-format=json-render-diagnostics");
+    match scope {
+        Scope::Tests => cargo.args(["--workspace", "--lib", "--bins", "--tests"]),
+        Scope::Product => {
+            for package in workspace.under("workers") {
+                cargo.args(["--package", &package.name]);
+            }
+            cargo.args(["--package", "sengu", "--bins"])
+        }
+    };
+    let mut programs: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
+    for message in messages(&mut cargo)? {
+        let test = message["profile"]["test"].as_bool().unwrap_or(false);
+        let program = message["executable"].as_str();
+        let manifest = message["manifest_path"].as_str();
+        if let (false, Some(program), Some(manifest)) = (test, program, manifest)
+            && let Some(folder) = Path::new(manifest).parent()
+        {
+            let of_crate = programs.entry(folder.to_owned()).or_default();
+            of_crate.push(PathBuf::from(program));
+        }
+    }
+    Ok(programs)
+}
+
+fn messages(cargo: &mut Command) -> Result<Vec<Value>> {
+    let lines = run::output(cargo.stdin(Stdio::null()))?;
+    String::from_utf8_lossy(&lines)
+        .lines()
+        .map(|line| serde_json::from_str(line).context("read a message of cargo build"))
+        .collect()
+}
+
+/// Lays one worker out and gives back its kind.
+fn lay_out(folder: &Path, programs: &[PathBuf], workers: &Path) -> Result<String> {
+    let text = fs::read_to_string(folder.join("worker.toml")).context("read worker.toml")?;
+    let manifest: toml::Table = text.parse().context("read worker.toml")?;
+    let kind = manifest
+        .get("name")
+        .and_then(toml::Value::as_str)
+        .context("worker.toml has no name")?;
+    let command = manifest
+        .get("command")
+        .and_then(|command| command.get(0))
+        .and_then(toml::Value::as_str)
+        .context("worker.toml has no command")?;
+    let staged = workers.join(kind);
+
+    let mut wanted = BTreeMap::new();
+    data_of(folder, Path::new(""), &mut wanted)?;
+    for program in programs {
+        let name = program.file_name().context("a program without a name")?;
+        wanted.insert(PathBuf::from(name), program.clone());
+    }
+    if !programs.is_empty() && !wanted.contains_key(Path::new(command)) {
+        bail!("command is {command:?}, but the crate builds {programs:?}");
+    }
+    for (name, source) in &wanted {
+        replace(source, &staged.join(name))?;
+    }
+    remove_stale(&staged, Path::new(""), &wanted)?;
+    Ok(kind.to_owned())
+}
+
+fn data_of(folder: &Path, below: &Path, wanted: &mut BTreeMap<PathBuf, PathBuf>) -> Result<()> {
+    let here = folder.join(below);
+    for entry in fs::read_dir(&here).with_context(|| format!("read {}", here.display()))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let top = below.as_os_str().is_empty();
+        if name.starts_with('.') || name == "__pycache__" {
+            continue;
+        }
+        if top && NOT_DATA.contains(&name.as_str()) {
+            continue;
+        }
+        let path = below.join(&name);
+        if entry.file_type()?.is_dir() {
+            data_of(folder, &path, wanted)?;
+        } else {
+            wanted.insert(path, entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// Copies when size or time differ. A running program keeps its old file: the new one takes the
+/// name in one step. Not a hard link: the linker would write through it into a running worker.
+fn replace(source: &Path, staged: &Path) -> Result<()> {
+    let of_source = fs::metadata(source).with_context(|| format!("read {}", source.display()))?;
+    let modified = of_source.modified()?;
+    let same = fs::metadata(staged).is_ok_and(|of_staged| {
+        of_staged.len() == of_source.len() && of_staged.modified().is_ok_and(|m| m == modified)
+    });
+    if same {
+        return Ok(());
+    }
+    let folder = staged.parent().context("a staged file has a folder")?;
+    fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    let name = staged.file_name().unwrap_or_default().to_string_lossy();
+    let fresh = folder.join(format!(".{name}.{}", std::process::id()));
+    fs::copy(source, &fresh).with_context(|| format!("copy {}", source.display()))?;
+    fs::File::options()
+        .append(true)
+        .open(&fresh)?
+        .set_modified(modified)?;
+    fs::rename(&fresh, staged).with_context(|| format!("replace {}", staged.display()))
+}
+
+fn remove_stale(staged: &Path, below: &Path, wanted: &BTreeMap<PathBuf, PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(staged.join(below))? {
+        let entry = entry?;
+        let path = below.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            if wanted.keys().any(|wanted| wanted.starts_with(&path)) {
+                remove_stale(staged, &path, wanted)?;
+            } else {
+                fs::remove_dir_all(entry.path())?;
+            }
+        } else if !wanted.contains_key(&path) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_others(workers: &Path, kinds: &BTreeSet<String>) -> Result<()> {
+    for entry in fs::read_dir(workers).with_context(|| format!("read {}", workers.display()))? {
+        let entry = entry?;
+        if !kinds.contains(&*entry.file_name().to_string_lossy()) && entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: PathBuf, text: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let mut wanted = BTreeMap::new();
+        data_of(folder, Path::new(""), &mut wanted).unwrap();
+        wanted.keys().map(|p| p.display().to_string()).collect()
+    }
+
+    #[test]
+    fn a_kind_is_its_manifest_its_data_and_its_program_and_nothing_old() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("workers/foreign");
+        let manifest = "name = \"hello\"\ncommand = [\"hello\"]\n";
+        write(folder.join("worker.toml"), manifest);
+        write(folder.join("profiles/a.toml"), "");
+        write(folder.join("src/main.rs"), "");
+        write(folder.join("README.md"), "");
+        let program = dir.path().join("hello");
+        write(program.clone(), "1");
+        let staged = dir.path().join("staged");
+        write(staged.join("hello/profiles/old.toml"), "");
+        write(staged.join("hello/gone/old.toml"), "");
+
+        let kind = lay_out(&folder, std::slice::from_ref(&program), &staged).unwrap();
+        assert_eq!(kind, "hello");
+        assert_eq!(
+            files(&staged.join("hello")),
+            ["hello", "profiles/a.toml", "worker.toml"]
+        );
+
+        write(program.clone(), "22");
+        lay_out(&folder, &[program], &staged).unwrap();
+        assert_eq!(
+            fs::read_to_string(staged.join("hello/hello")).unwrap(),
+            "22"
+        );
+    }
+
+    #[test]
+    fn a_command_that_the_crate_does_not_build_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = "name = \"hello\"\ncommand = [\"other\"]\n";
+        write(dir.path().join("k/worker.toml"), manifest);
+        write(dir.path().join("hello"), "");
+        let programs = [dir.path().join("hello")];
+        let staged = dir.path().join("staged");
+        let refused = lay_out(&dir.path().join("k"), &programs, &staged).unwrap_err();
+        assert!(refused.to_string().contains("other"), "{refused}");
+    }
+}
