@@ -14,8 +14,10 @@ use std::fmt;
 
 /// Counts writes of records over the whole store: the cursor of watch, index, audit and backup.
 pub type Revision = u64;
-/// Position in a stream, from 1, growing.
+/// Position in a stream, from 1, growing; there may be gaps.
 pub type Position = u64;
+/// The stream of task logs, keyed by task id: its entries go when retention deletes their task.
+pub const TASK_LOG: &str = "task-log";
 
 /// A place where the truth is kept. One value is shared by all; every call may run at the same time as others.
 pub trait Store: Send + Sync + 'static {
@@ -38,8 +40,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes of records after revision `from`, in order, at most `limit`. Several writes of one record between two
     /// reads may be given as the last one only.
-    fn changes(&self, from: Revision, limit: usize)
-    -> BoxFuture<'_, Result<Changes, StoreError>>;
+    fn changes(&self, from: Revision, limit: usize) -> BoxFuture<'_, Result<Changes, StoreError>>;
 
     /// Open tasks of one priority with ids above `after`, in id order, at most `limit`.
     fn open_tasks(
@@ -101,23 +102,73 @@ pub struct Batch {
 /// One write. Order within a batch is kept.
 #[derive(Debug, Clone)]
 pub enum Op {
-    PutRecord { kind: String, name: String, uid: Uid, expect: Expect, body: Bytes },
-    DeleteRecord { kind: String, name: String, expect: Expect },
+    PutRecord {
+        kind: String,
+        name: String,
+        uid: Uid,
+        expect: Expect,
+        body: Bytes,
+    },
+    DeleteRecord {
+        kind: String,
+        name: String,
+        expect: Expect,
+    },
     InsertTask(NewTask),
     /// The task left for a WEE: written before it is sent when its effect may not be repeated.
-    MarkSent { task: TaskId, priority: Priority, epoch: u64, attempt: u32, at: Time },
+    MarkSent {
+        task: TaskId,
+        priority: Priority,
+        epoch: u64,
+        attempt: u32,
+        at: Time,
+    },
     /// What a probe will need; kept with the open task.
-    Checkpoint { task: TaskId, priority: Priority, value: Bytes },
+    Checkpoint {
+        task: TaskId,
+        priority: Priority,
+        value: Bytes,
+    },
     /// Back to waiting. The task keeps its id and place in its lane.
-    Retry { task: TaskId, priority: Priority, attempt: u32, not_before: Time, note: String },
+    Retry {
+        task: TaskId,
+        priority: Priority,
+        attempt: u32,
+        not_before: Time,
+        note: String,
+    },
     /// The task is over. Ignored (and counted in `Committed::stale`) when it is not open.
-    End { task: TaskId, priority: Priority, status: Status, changed: bool, at: Time, ending: Bytes },
+    End {
+        task: TaskId,
+        priority: Priority,
+        status: Status,
+        changed: bool,
+        at: Time,
+        ending: Bytes,
+    },
     /// Tasks of a run up to `batch` that are `Held` become `to`.
-    Release { run: RunId, batch: u32, to: Priority },
+    Release {
+        run: RunId,
+        batch: u32,
+        to: Priority,
+    },
     /// Every `Held` task of the run ends at once with this outcome.
-    EndHeld { run: RunId, status: Status, at: Time, ending: Bytes },
-    Append { stream: String, key: u64, at: Time, body: Bytes },
-    PutMeta { key: String, value: Bytes },
+    EndHeld {
+        run: RunId,
+        status: Status,
+        at: Time,
+        ending: Bytes,
+    },
+    Append {
+        stream: String,
+        key: u64,
+        at: Time,
+        body: Bytes,
+    },
+    PutMeta {
+        key: String,
+        value: Bytes,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,7 +193,7 @@ pub struct NewTask {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Committed {
-    /// Revision of each `PutRecord` and `DeleteRecord`, in order of the operations.
+    /// Revision of each `PutRecord` and `DeleteRecord`, in order of the operations; 0 for a delete of what was absent.
     pub revisions: Vec<Revision>,
     /// `End`s that found no open task.
     pub stale: Vec<TaskId>,
@@ -214,7 +265,12 @@ pub struct StoredTask {
 pub enum Stand {
     Open(Box<OpenTask>),
     /// Serialised `Ending`.
-    Ended { status: Status, changed: bool, at: Time, ending: Bytes },
+    Ended {
+        status: Status,
+        changed: bool,
+        at: Time,
+        ending: Bytes,
+    },
 }
 
 /// Tasks newest first. All given conditions must hold.
@@ -278,7 +334,11 @@ pub struct Retention {
 pub enum StoreError {
     /// A record is not at the expected revision. Nothing of the batch was applied.
     #[error("{kind}/{name} is at revision {found:?}")]
-    Conflict { kind: String, name: String, found: Option<Revision> },
+    Conflict {
+        kind: String,
+        name: String,
+        found: Option<Revision>,
+    },
     /// `from` is older than what is kept.
     #[error("changes before revision {oldest} are no longer kept")]
     Compacted { oldest: Revision },

@@ -1,0 +1,342 @@
+//! Tasks: the open ones, those of a lane or a run, and how each stands.
+
+use super::{bytes, bytes_or_none};
+use crate::schema::{ordered, page, unsigned};
+use rusqlite::{Connection, OptionalExtension, Row, types::Type};
+use sengu_model::outcome::Status;
+use sengu_model::task::Priority;
+use sengu_model::{RunId, TaskId, Time, Uid};
+use sengu_store::{OpenTask, Position, RunTask, Sent, Stand, StoredTask, TaskQuery};
+use std::collections::HashMap;
+
+/// Ids looked at in one piece while rows are filtered.
+const WALK_PAGE: i64 = 256;
+
+/// Columns of an open task with its fixed part: `open_of` reads them.
+macro_rules! open_columns {
+    () => {
+        "o.id, o.priority, o.attempt, o.not_before, o.sent_epoch, o.sent_at, o.checkpoint, o.history, \
+         t.target, t.run, t.batch, t.body"
+    };
+}
+
+fn open_of(row: &Row<'_>) -> rusqlite::Result<OpenTask> {
+    let epoch: Option<i64> = row.get(4)?;
+    let sent_at: Option<i64> = row.get(5)?;
+    Ok(OpenTask {
+        id: TaskId(unsigned(row.get(0)?)),
+        target: Uid(unsigned(row.get(8)?)),
+        run: row.get::<_, Option<i64>>(9)?.map(|r| RunId(unsigned(r))),
+        priority: priority_of(row, 1)?,
+        batch: row.get(10)?,
+        attempt: row.get(2)?,
+        not_before: row.get::<_, Option<i64>>(3)?.map(Time),
+        sent: epoch.zip(sent_at).map(|(epoch, at)| Sent {
+            epoch: epoch.cast_unsigned(),
+            at: Time(at),
+        }),
+        checkpoint: bytes_or_none(row, 6)?,
+        history: row.get::<_, Option<String>>(7)?.unwrap_or_default(),
+        body: bytes(row, 11)?,
+    })
+}
+
+fn priority_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Priority> {
+    let number: u8 = row.get(column)?;
+    Priority::from_number(number).ok_or_else(|| unknown_number(column, number))
+}
+
+fn status_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Status> {
+    let number: u8 = row.get(column)?;
+    Status::from_number(number).ok_or_else(|| unknown_number(column, number))
+}
+
+fn unknown_number(column: usize, number: u8) -> rusqlite::Error {
+    let text = format!("{number} has no meaning here");
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, text.into())
+}
+
+pub fn open_tasks(
+    connection: &Connection,
+    priority: Priority,
+    after: TaskId,
+    limit: usize,
+) -> rusqlite::Result<Vec<OpenTask>> {
+    connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            open_columns!(),
+            " FROM open o CROSS JOIN task t ON t.id = o.id \
+              WHERE o.priority = ?1 AND o.id > ?2 ORDER BY o.id LIMIT ?3"
+        ))?
+        .query_map((priority as u8, ordered(after.0), page(limit)), open_of)?
+        .collect()
+}
+
+pub fn lane_tasks(
+    connection: &Connection,
+    target: Uid,
+    after: TaskId,
+    limit: usize,
+) -> rusqlite::Result<Vec<OpenTask>> {
+    let snapshot = connection.unchecked_transaction()?;
+    let mut found = Vec::new();
+    // Ended tasks of the target lie before the oldest open one of all, mostly: skip them at once.
+    let Some(oldest) = oldest_open(&snapshot)? else {
+        return Ok(found);
+    };
+    let mut after = ordered(after.0).max(oldest - 1);
+    let mut ids = snapshot
+        .prepare_cached("SELECT id FROM task WHERE target = ?1 AND id > ?2 ORDER BY id LIMIT ?3")?;
+    while found.len() < limit {
+        let walked = column(ids.query((ordered(target.0), after, WALK_PAGE))?)?;
+        let Some(last) = walked.last() else { break };
+        after = *last;
+        for id in walked {
+            if found.len() == limit {
+                break;
+            }
+            let open = open_task(&snapshot, id)?;
+            found.extend(open.filter(|task| task.priority != Priority::Held));
+        }
+    }
+    Ok(found)
+}
+
+fn column(mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<Vec<i64>> {
+    let mut ids = Vec::new();
+    while let Some(row) = rows.next()? {
+        ids.push(row.get(0)?);
+    }
+    Ok(ids)
+}
+
+/// The smallest id of an open task that is not held.
+fn oldest_open(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    let mut first = connection.prepare_cached("SELECT min(id) FROM open WHERE priority = ?1")?;
+    let mut oldest = None;
+    for priority in Priority::ALL.into_iter().filter(|p| *p != Priority::Held) {
+        let id: Option<i64> = first.query_row((priority as u8,), |row| row.get(0))?;
+        oldest = match (oldest, id) {
+            (Some(a), Some(b)) => Some(i64::min(a, b)),
+            (a, b) => a.or(b),
+        };
+    }
+    Ok(oldest)
+}
+
+fn open_task(connection: &Connection, id: i64) -> rusqlite::Result<Option<OpenTask>> {
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        open_columns!(),
+        " FROM open o CROSS JOIN task t ON t.id = o.id WHERE o.priority IN (0, 1, 2, 3) AND o.id = ?1"
+    ))?;
+    statement.query_row((id,), open_of).optional()
+}
+
+pub fn task(connection: &Connection, id: TaskId) -> rusqlite::Result<Option<StoredTask>> {
+    // A task may end between the two questions, so both are asked of one snapshot.
+    let snapshot = connection.unchecked_transaction()?;
+    stored(&snapshot, ordered(id.0))
+}
+
+fn stored(connection: &Connection, id: i64) -> rusqlite::Result<Option<StoredTask>> {
+    if let Some(open) = open_task(connection, id)? {
+        return Ok(Some(StoredTask {
+            id: open.id,
+            target: open.target,
+            run: open.run,
+            batch: open.batch,
+            body: open.body.clone(),
+            stand: Stand::Open(Box::new(open)),
+        }));
+    }
+    connection
+        .prepare_cached(
+            "SELECT t.id, t.target, t.run, t.batch, t.body, r.status, r.changed, r.at, r.ending, r.position \
+             FROM result r CROSS JOIN task t ON t.id = r.task WHERE r.task = ?1",
+        )?
+        .query_row((id,), ended_of)
+        .optional()
+}
+
+fn ended_of(row: &Row<'_>) -> rusqlite::Result<StoredTask> {
+    Ok(StoredTask {
+        id: TaskId(unsigned(row.get(0)?)),
+        target: Uid(unsigned(row.get(1)?)),
+        run: row.get::<_, Option<i64>>(2)?.map(|r| RunId(unsigned(r))),
+        batch: row.get(3)?,
+        body: bytes(row, 4)?,
+        stand: Stand::Ended {
+            status: status_of(row, 5)?,
+            changed: row.get(6)?,
+            at: Time(row.get(7)?),
+            ending: bytes(row, 8)?,
+        },
+    })
+}
+
+pub fn results(
+    connection: &Connection,
+    after: Position,
+    limit: usize,
+) -> rusqlite::Result<Vec<(Position, StoredTask)>> {
+    connection
+        .prepare_cached(
+            "SELECT t.id, t.target, t.run, t.batch, t.body, r.status, r.changed, r.at, r.ending, r.position \
+             FROM result r CROSS JOIN task t ON t.id = r.task WHERE r.position > ?1 \
+             ORDER BY r.position LIMIT ?2",
+        )?
+        .query_map((ordered(after), page(limit)), |row| Ok((unsigned(row.get(9)?), ended_of(row)?)))?
+        .collect()
+}
+
+pub fn run_tasks(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<RunTask>> {
+    let snapshot = connection.unchecked_transaction()?;
+    let mut newest: HashMap<u64, usize> = HashMap::new();
+    let mut tasks: Vec<Option<RunTask>> = Vec::new();
+    let mut select = snapshot.prepare_cached(
+        "SELECT t.id, t.target, t.batch, r.status, r.changed, r.attempt \
+         FROM task t LEFT JOIN result r INDEXED BY result_task ON r.task = t.id \
+         WHERE t.run = ?1 ORDER BY t.id",
+    )?;
+    let mut rows = select.query((ordered(run.0),))?;
+    while let Some(row) = rows.next()? {
+        let ended = row.get_ref(3)? != rusqlite::types::ValueRef::Null;
+        let task = RunTask {
+            id: TaskId(unsigned(row.get(0)?)),
+            target: Uid(unsigned(row.get(1)?)),
+            batch: row.get(2)?,
+            attempt: row.get::<_, Option<u32>>(5)?.unwrap_or(0),
+            status: if ended {
+                Some(status_of(row, 3)?)
+            } else {
+                None
+            },
+            changed: row.get::<_, Option<bool>>(4)?.unwrap_or(false),
+            priority: None,
+            sent: false,
+        };
+        if let Some(older) = newest.insert(task.target.0, tasks.len()) {
+            tasks[older] = None;
+        }
+        tasks.push(Some(task));
+    }
+    let mut open = snapshot.prepare_cached(
+        "SELECT priority, attempt, sent_at FROM open WHERE priority IN (0, 1, 2, 3) AND id = ?1",
+    )?;
+    let mut stand = Vec::with_capacity(newest.len());
+    for mut task in tasks.into_iter().flatten() {
+        if task.status.is_none() {
+            let mut rows = open.query((ordered(task.id.0),))?;
+            if let Some(row) = rows.next()? {
+                task.priority = Some(priority_of(row, 0)?);
+                task.attempt = row.get(1)?;
+                task.sent = row.get::<_, Option<i64>>(2)?.is_some();
+            }
+        }
+        stand.push(task);
+    }
+    Ok(stand)
+}
+
+/// Where the ids of a query come from, newest first; the other conditions are then tested one by one.
+enum Source {
+    Target(i64),
+    Run(i64),
+    Open,
+    /// Ended with one of these, none of them `Done`: those have an index of their own.
+    Bad(Vec<Status>),
+    All,
+}
+
+pub fn tasks(connection: &Connection, query: &TaskQuery) -> rusqlite::Result<Vec<StoredTask>> {
+    let mut found = Vec::new();
+    if query.open && !query.status.is_empty() {
+        return Ok(found);
+    }
+    let snapshot = connection.unchecked_transaction()?;
+    let source = match (query.target, query.run) {
+        (Some(target), _) => Source::Target(ordered(target.0)),
+        (None, Some(run)) => Source::Run(ordered(run.0)),
+        (None, None) if query.open => Source::Open,
+        (None, None) if query.status.is_empty() => Source::All,
+        (None, None) if query.status.contains(&Status::Done) => Source::All,
+        (None, None) => Source::Bad(query.status.clone()),
+    };
+    let mut before = query.before.map_or(i64::MAX, |id| ordered(id.0));
+    while found.len() < query.limit {
+        let ids = newest_ids(&snapshot, &source, before)?;
+        let Some(last) = ids.last() else { break };
+        before = *last;
+        for id in ids {
+            if found.len() == query.limit {
+                break;
+            }
+            if !stands_as_asked(&snapshot, id, query)? {
+                continue;
+            }
+            found.extend(
+                stored(&snapshot, id)?.filter(|t| query.run.is_none() || t.run == query.run),
+            );
+        }
+    }
+    Ok(found)
+}
+
+fn newest_ids(connection: &Connection, source: &Source, before: i64) -> rusqlite::Result<Vec<i64>> {
+    let select = |sql: &str, key: i64| {
+        column(
+            connection
+                .prepare_cached(sql)?
+                .query((key, before, WALK_PAGE))?,
+        )
+    };
+    let by_target = "SELECT id FROM task WHERE target = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
+    let by_run = "SELECT id FROM task WHERE run = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
+    let by_priority =
+        "SELECT id FROM open WHERE priority = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
+    let by_status = "SELECT task FROM result INDEXED BY result_bad \
+         WHERE status = ?1 AND status != 1 AND task < ?2 ORDER BY task DESC LIMIT ?3";
+    let all = "SELECT id FROM task WHERE ?1 = 0 AND id < ?2 ORDER BY id DESC LIMIT ?3";
+    let lists: Vec<Vec<i64>> = match source {
+        Source::Target(target) => return select(by_target, *target),
+        Source::Run(run) => return select(by_run, *run),
+        Source::All => return select(all, 0),
+        Source::Open => Priority::ALL
+            .into_iter()
+            .map(|p| select(by_priority, i64::from(p as u8)))
+            .collect::<rusqlite::Result<_>>()?,
+        Source::Bad(statuses) => statuses
+            .iter()
+            .map(|s| select(by_status, i64::from(*s as u8)))
+            .collect::<rusqlite::Result<_>>()?,
+    };
+    Ok(merge_newest(lists))
+}
+
+/// The newest `WALK_PAGE` ids of several lists that are each newest first.
+fn merge_newest(lists: Vec<Vec<i64>>) -> Vec<i64> {
+    let mut ids: Vec<i64> = lists.into_iter().flatten().collect();
+    ids.sort_unstable_by(|a, b| b.cmp(a));
+    ids.dedup();
+    ids.truncate(usize::try_from(WALK_PAGE).unwrap_or(usize::MAX));
+    ids
+}
+
+/// Whether the task is open or ended as the query wants, read from narrow rows only.
+fn stands_as_asked(connection: &Connection, id: i64, query: &TaskQuery) -> rusqlite::Result<bool> {
+    if query.open {
+        return connection
+            .prepare_cached("SELECT 1 FROM open WHERE priority IN (0, 1, 2, 3) AND id = ?1")?
+            .exists((id,));
+    }
+    if query.status.is_empty() {
+        return Ok(true);
+    }
+    let status = connection
+        .prepare_cached("SELECT status FROM result WHERE task = ?1")?
+        .query_row((id,), |row| status_of(row, 0))
+        .optional()?;
+    Ok(status.is_some_and(|s| query.status.contains(&s)))
+}
