@@ -1,2 +1,13 @@
 //! The one binary: command line, roles, configuration, drivers.
-fn main() {}
+//!
+//! The command line speaks to the server through the REST API alone, also when both run on one machine.
+
+mod cli;
+mod client;
+mod exit;
+mod output;
+mod up;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

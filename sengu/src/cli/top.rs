@@ -1,0 +1,141 @@
+//! `sengu top`: what goes on now, at one glance.
+
+use super::nouns::Noun;
+use super::{Context, describe, views};
+use crate::exit::Exit;
+use crate::output::{self, Cell, FormatArg, Paint, Table, Tone};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+use views::{number, text};
+
+/// What goes on now
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Go on and refresh every second
+    #[arg(short, long)]
+    watch: bool,
+    #[command(flatten)]
+    output: FormatArg,
+}
+
+const REFRESH: Duration = Duration::from_secs(1);
+const RUNS_SHOWN_MAX: usize = 10;
+
+pub async fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let mut client = context.client()?;
+    loop {
+        let page = match client.get::<Value>("/v1/top", &[]).await {
+            Ok(top) if !args.output.format.for_people() => {
+                output::print_value(args.output.format, &top)?;
+                String::new()
+            }
+            Ok(top) => page(&top, Paint::stdout()),
+            Err(e) if args.watch && e.passing() => {
+                client.refresh();
+                format!("{e}\n")
+            }
+            Err(e) => return Err(e.into()),
+        };
+        if args.watch && std::io::stdout().is_terminal() {
+            // Home, the page, and clear what an earlier, longer page left.
+            let page = page.replace('\n', "\x1b[K\n");
+            output::print(&format!("\x1b[H{page}\x1b[J"));
+        } else {
+            output::print(&page);
+        }
+        if !args.watch {
+            return Ok(Exit::Ok);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(REFRESH) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+        }
+    }
+}
+
+/// The fleet, the work, and where it queues.
+fn page(top: &Value, paint: Paint) -> String {
+    let mut out = String::new();
+    let n = |pointer: &str| output::thousands(number(top, pointer));
+    let rate = |pointer: &str| {
+        let rate = top.pointer(pointer).and_then(Value::as_f64).unwrap_or(0.0);
+        if rate < 10.0 {
+            format!("{rate:.1}")
+        } else {
+            output::thousands(rate.round() as u64)
+        }
+    };
+    let bad = |pointer: &str, word: &str| {
+        let tone = if number(top, pointer) > 0 {
+            Tone::Bad
+        } else {
+            Tone::Plain
+        };
+        paint.text(tone, &format!("{} {word}", n(pointer)))
+    };
+    let _ = writeln!(
+        out,
+        "Targets   {} total, {} reachable, {}, {}",
+        n("/targets/total"),
+        n("/targets/reachable"),
+        bad("/targets/unreachable", "unreachable"),
+        bad("/targets/quarantined", "quarantined"),
+    );
+    let _ = writeln!(
+        out,
+        "Tasks     {} waiting, {} sent, {} started; {}/s ended, {}/s failed",
+        n("/tasks/waiting"),
+        n("/tasks/sent"),
+        n("/tasks/started"),
+        rate("/tasks/endedPerS"),
+        rate("/tasks/failedPerS"),
+    );
+    let list = |key: &str| {
+        top.get(key)
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+    };
+    let runs = list("runs");
+    if !runs.is_empty() {
+        let _ = writeln!(out, "\n{}", paint.text(Tone::Strong, "Runs"));
+        let mut table = views::table(Noun::Run, false).indent(2);
+        runs.iter()
+            .take(RUNS_SHOWN_MAX)
+            .for_each(|r| table.row(views::row(Noun::Run, false, r)));
+        out.push_str(&table.take(paint));
+    }
+    let queues = list("queues");
+    if !queues.is_empty() {
+        let _ = writeln!(out, "\n{}", paint.text(Tone::Strong, "Queues"));
+        let mut table =
+            Table::new(&["ZONE", "KIND", "CLASS", "WAITING", "IN-FLIGHT", "WINDOW"]).indent(2);
+        for q in queues {
+            table.row(vec![
+                text(q, "/zone").into(),
+                text(q, "/kind").into(),
+                text(q, "/class").into(),
+                Cell::new(output::thousands(number(q, "/waiting"))),
+                Cell::new(output::thousands(number(q, "/inFlight"))),
+                Cell::new(output::thousands(number(q, "/window"))),
+            ]);
+        }
+        out.push_str(&table.take(paint));
+    }
+    for wee in list("wees") {
+        let title = format!(
+            "Workers of {} (zone {})",
+            text(wee, "/name"),
+            text(wee, "/zone")
+        );
+        let _ = writeln!(out, "\n{}", paint.text(Tone::Strong, &output::safe(&title)));
+        out.push_str(
+            &describe::pools_table(views::pools(wee))
+                .indent(2)
+                .take(paint),
+        );
+    }
+    out
+}

@@ -1,0 +1,585 @@
+//! The one way from the command line to the server: REST over HTTP/1.1 with kept connections.
+//!
+//! Must never print, and never guess what the server did: an answer that did not come is an error, not a success.
+
+use base64::Engine as _;
+use futures::StreamExt as _;
+use sengu_model::Problem;
+use serde::{Serialize, de::DeserializeOwned};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// To open a connection. The server is near; a person waits.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// For one answer, beyond what the request itself asks the server to wait.
+const ANSWER_MAX: Duration = Duration::from_secs(120);
+/// An event stream that says nothing this long (not even a comment) is opened again.
+const STREAM_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// A stream line beyond this is no event of ours.
+const EVENT_BYTES_MAX: usize = 8 << 20;
+
+/// Where the server is and who asks: flags, environment, data directory, in this order.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Connect {
+    /// URL of the server (default: the `endpoint` file in the data directory)
+    #[arg(
+        long,
+        global = true,
+        env = "SENGU_SERVER",
+        value_name = "URL",
+        help_heading = "Server"
+    )]
+    pub server: Option<String>,
+    /// File with the bearer token (default: `token` in the data directory)
+    #[arg(
+        long,
+        global = true,
+        env = "SENGU_TOKEN_FILE",
+        value_name = "FILE",
+        help_heading = "Server"
+    )]
+    pub token_file: Option<PathBuf>,
+    /// PEM file of the authority that signed the server's certificate
+    #[arg(
+        long,
+        global = true,
+        env = "SENGU_CA_FILE",
+        value_name = "FILE",
+        help_heading = "Server"
+    )]
+    pub ca_file: Option<PathBuf>,
+    /// Data directory of `sengu up` (default: $XDG_STATE_HOME/sengu or ~/.local/state/sengu)
+    #[arg(
+        long,
+        global = true,
+        env = "SENGU_DATA",
+        value_name = "DIR",
+        help_heading = "Server"
+    )]
+    pub data: Option<PathBuf>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("{0}")]
+    Problem(Box<Problem>),
+    #[error(
+        "no server known: {looked} does not exist. Start one with `sengu up`, or say --server URL"
+    )]
+    NoServer { looked: String },
+    #[error("read {path}")]
+    File {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("build the HTTP client")]
+    Build(#[source] reqwest::Error),
+    #[error("{url} cannot be reached: is `sengu up` running?")]
+    Unreachable {
+        url: String,
+        #[source]
+        source: reqwest::Error,
+    },
+    #[error("{url} gave no whole answer")]
+    Broken {
+        url: String,
+        #[source]
+        source: reqwest::Error,
+    },
+    #[error("{url} answered {status} without a problem document: {start}")]
+    Strange {
+        url: String,
+        status: u16,
+        start: String,
+    },
+    #[error("{url} answered what this version does not understand")]
+    Shape {
+        url: String,
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl ClientError {
+    /// Whether the same request may succeed a moment later (the server restarts).
+    pub fn passing(&self) -> bool {
+        match self {
+            ClientError::Unreachable { .. } | ClientError::Broken { .. } => true,
+            ClientError::Problem(p) => p.status == 503 || p.status == 429,
+            _ => false,
+        }
+    }
+
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            ClientError::Problem(p) => Some(p),
+            _ => None,
+        }
+    }
+}
+
+pub type Result<T> = std::result::Result<T, ClientError>;
+
+/// One page of a list.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    #[serde(default)]
+    pub cursor: Option<String>,
+    #[serde(default)]
+    pub revision: Option<u64>,
+}
+
+impl Connect {
+    /// The data directory that flags, environment and defaults give.
+    pub fn data_dir(&self) -> PathBuf {
+        if let Some(data) = &self.data {
+            return data.clone();
+        }
+        let variable = |name| std::env::var_os(name).filter(|v| !v.is_empty());
+        if let Some(state) = variable("XDG_STATE_HOME") {
+            return PathBuf::from(state).join("sengu");
+        }
+        let home = variable("HOME").map_or_else(|| PathBuf::from("."), PathBuf::from);
+        home.join(".local/state/sengu")
+    }
+
+    /// URL of the server, and where that was read.
+    pub fn endpoint(&self) -> Result<(String, String)> {
+        if let Some(url) = &self.server {
+            return Ok((
+                url.trim().trim_end_matches('/').to_owned(),
+                "--server".to_owned(),
+            ));
+        }
+        let path = self.data_dir().join("endpoint");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                let url = text.trim().trim_end_matches('/').to_owned();
+                Ok((url, path.display().to_string()))
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(ClientError::NoServer {
+                looked: path.display().to_string(),
+            }),
+            Err(source) => Err(file_error(&path, source)),
+        }
+    }
+
+    pub fn token_path(&self) -> PathBuf {
+        self.token_file
+            .clone()
+            .unwrap_or_else(|| self.data_dir().join("token"))
+    }
+
+    fn token(&self) -> Result<Option<String>> {
+        let path = self.token_path();
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text.trim().to_owned())),
+            // A server elsewhere may have been named without a token: it will say what it wants.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && self.token_file.is_none() => {
+                Ok(None)
+            }
+            Err(source) => Err(file_error(&path, source)),
+        }
+    }
+}
+
+fn file_error(path: &Path, source: std::io::Error) -> ClientError {
+    ClientError::File {
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    connect: Connect,
+    base: String,
+    token: Option<String>,
+}
+
+/// Query parameters of a request.
+pub type Query<'a> = &'a [(&'a str, &'a str)];
+
+impl Client {
+    /// # Errors
+    /// When no server is known, or its token or CA file cannot be read. Nothing is sent yet.
+    pub fn find(connect: &Connect) -> Result<Client> {
+        let (base, _) = connect.endpoint()?;
+        // Only plain text to loopback is common; the provider is needed as soon as a client is built.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = reqwest::Client::builder()
+            .http1_only()
+            .tcp_nodelay(true)
+            .no_proxy()
+            .connect_timeout(CONNECT_MAX)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("sengu/", env!("CARGO_PKG_VERSION")));
+        if let Some(path) = &connect.ca_file {
+            let pem = std::fs::read(path).map_err(|e| file_error(path, e))?;
+            let roots = reqwest::Certificate::from_pem_bundle(&pem).map_err(ClientError::Build)?;
+            builder = builder.tls_certs_only(roots);
+        } else if base.starts_with("http://") {
+            // Without this the system's certificates would be read for nothing.
+            builder = builder.tls_certs_only([]);
+        }
+        Ok(Client {
+            http: builder.build().map_err(ClientError::Build)?,
+            connect: connect.clone(),
+            token: connect.token()?,
+            base,
+        })
+    }
+
+    /// Reads endpoint and token again: after a restart the server may listen elsewhere.
+    pub fn refresh(&mut self) {
+        if let Ok(fresh) = Client::find(&self.connect) {
+            *self = fresh;
+        }
+    }
+
+    fn request(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        query: Query,
+    ) -> reqwest::RequestBuilder {
+        let mut url = format!("{}{path}", self.base);
+        for (i, (key, value)) in query.iter().enumerate() {
+            url.push(if i == 0 { '?' } else { '&' });
+            url.push_str(key);
+            url.push('=');
+            url.push_str(&encode(value));
+        }
+        let request = self.http.request(method, url);
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response> {
+        let answer = request.send().await.map_err(|source| {
+            let url = self.base.clone();
+            let source = source.without_url();
+            if source.is_connect() || source.is_builder() {
+                ClientError::Unreachable { url, source }
+            } else {
+                ClientError::Broken { url, source }
+            }
+        })?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status().as_u16();
+        let body = self.body(answer).await?;
+        match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => Err(ClientError::Problem(Box::new(problem))),
+            Err(_) => Err(ClientError::Strange {
+                url: self.base.clone(),
+                status,
+                start: String::from_utf8_lossy(&body).chars().take(200).collect(),
+            }),
+        }
+    }
+
+    async fn body(&self, answer: reqwest::Response) -> Result<Vec<u8>> {
+        let broken = |source: reqwest::Error| ClientError::Broken {
+            url: self.base.clone(),
+            source: source.without_url(),
+        };
+        Ok(answer.bytes().await.map_err(broken)?.to_vec())
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T> {
+        let answer = self.send(request.timeout(ANSWER_MAX)).await?;
+        let body = self.body(answer).await?;
+        // An empty body (204) reads as null.
+        let text: &[u8] = if body.is_empty() { b"null" } else { &body };
+        serde_json::from_slice(text).map_err(|source| ClientError::Shape {
+            url: self.base.clone(),
+            source,
+        })
+    }
+
+    pub async fn get<T: DeserializeOwned>(&self, path: &str, query: Query<'_>) -> Result<T> {
+        self.answer(self.request(reqwest::Method::GET, path, query))
+            .await
+    }
+
+    /// Sends a creation with a fresh Idempotency-Key; when the answer is lost it is asked for once more under the
+    /// same key, so nothing is made twice.
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: Query<'_>,
+        body: &(impl Serialize + ?Sized),
+    ) -> Result<T> {
+        let key = idempotency_key();
+        let attempt = || {
+            let request = self.request(reqwest::Method::POST, path, query);
+            self.answer(request.header("idempotency-key", &key).json(body))
+        };
+        match attempt().await {
+            Err(ClientError::Broken { .. }) => attempt().await,
+            other => other,
+        }
+    }
+
+    pub async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &(impl Serialize + ?Sized),
+    ) -> Result<T> {
+        self.answer(self.request(reqwest::Method::PUT, path, &[]).json(body))
+            .await
+    }
+
+    pub async fn delete(&self, path: &str) -> Result<()> {
+        let request = self
+            .request(reqwest::Method::DELETE, path, &[])
+            .timeout(ANSWER_MAX);
+        self.send(request).await.map(|_| ())
+    }
+
+    /// All items of a list up to `limit`, page by page.
+    pub async fn list<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: Query<'_>,
+        limit: usize,
+    ) -> Result<Page<T>> {
+        let mut pages = Pages::new(self, path, query, limit);
+        let mut all = Page {
+            items: Vec::new(),
+            cursor: None,
+            revision: None,
+        };
+        while let Some(page) = pages.next().await? {
+            // A watch must start where the first page was read, or it misses what changed meanwhile.
+            all.revision = all.revision.or(page.revision);
+            all.cursor = page.cursor;
+            all.items.extend(page.items);
+        }
+        Ok(all)
+    }
+
+    /// Opens a stream of server-sent events.
+    pub async fn events(&self, path: &str, query: Query<'_>) -> Result<Events> {
+        let request = self
+            .request(reqwest::Method::GET, path, query)
+            .header("accept", "text/event-stream");
+        let answer = self.send(request).await?;
+        Ok(Events {
+            url: self.base.clone(),
+            chunks: Box::pin(answer.bytes_stream()),
+            reader: EventReader::default(),
+        })
+    }
+}
+
+/// Walks a list page by page.
+pub struct Pages<'a> {
+    client: &'a Client,
+    path: &'a str,
+    query: Query<'a>,
+    left: usize,
+    cursor: Option<String>,
+    over: bool,
+}
+
+impl<'a> Pages<'a> {
+    pub fn new(client: &'a Client, path: &'a str, query: Query<'a>, limit: usize) -> Self {
+        Pages {
+            client,
+            path,
+            query,
+            left: limit,
+            cursor: None,
+            over: false,
+        }
+    }
+
+    /// The next page; none when the list or the limit is reached. After the last page `cursor` tells whether
+    /// there is more.
+    pub async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<Page<T>>> {
+        if self.over {
+            return Ok(None);
+        }
+        let size = self.left.min(sengu_model::limits::PAGE_MAX).to_string();
+        let mut query: Vec<(&str, &str)> = self.query.to_vec();
+        query.push(("limit", &size));
+        if let Some(cursor) = &self.cursor {
+            query.push(("cursor", cursor));
+        }
+        let mut page: Page<T> = self.client.get(self.path, &query).await?;
+        page.items.truncate(self.left);
+        self.left -= page.items.len();
+        self.over = page.cursor.is_none() || self.left == 0 || page.items.is_empty();
+        self.cursor.clone_from(&page.cursor);
+        Ok(Some(page))
+    }
+}
+
+/// One server-sent event.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Event {
+    pub name: String,
+    pub id: Option<String>,
+    pub data: String,
+}
+
+type Chunks = futures::stream::BoxStream<'static, reqwest::Result<bytes::Bytes>>;
+
+pub struct Events {
+    url: String,
+    chunks: Chunks,
+    reader: EventReader,
+}
+
+impl Events {
+    /// The next event; none when the server closed the stream or fell silent (open it again).
+    pub async fn next(&mut self) -> Result<Option<Event>> {
+        loop {
+            if let Some(event) = self.reader.pop() {
+                return Ok(Some(event));
+            }
+            match tokio::time::timeout(STREAM_SILENCE_MAX, self.chunks.next()).await {
+                Err(_) | Ok(None) => return Ok(None),
+                Ok(Some(Ok(chunk))) => self.reader.push(&chunk),
+                Ok(Some(Err(source))) => {
+                    let source = source.without_url();
+                    return Err(ClientError::Broken {
+                        url: self.url.clone(),
+                        source,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Cuts a byte stream into events (WHATWG, "Server-sent events").
+#[derive(Debug, Default)]
+pub struct EventReader {
+    bytes: Vec<u8>,
+    event: Event,
+    ready: std::collections::VecDeque<Event>,
+}
+
+impl EventReader {
+    pub fn push(&mut self, chunk: &[u8]) {
+        self.bytes.extend_from_slice(chunk);
+        let mut start = 0;
+        while let Some(end) = self.bytes[start..].iter().position(|b| *b == b'\n') {
+            let line = String::from_utf8_lossy(&self.bytes[start..start + end]).into_owned();
+            start += end + 1;
+            self.line(line.trim_end_matches('\r'));
+        }
+        self.bytes.drain(..start);
+        if self.bytes.len() > EVENT_BYTES_MAX {
+            self.bytes.clear();
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        if line.is_empty() {
+            let event = std::mem::take(&mut self.event);
+            if !event.data.is_empty() || !event.name.is_empty() {
+                self.ready.push_back(event);
+            }
+            return;
+        }
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "event" => value.clone_into(&mut self.event.name),
+            "id" => self.event.id = Some(value.to_owned()),
+            "data" => {
+                if !self.event.data.is_empty() {
+                    self.event.data.push('\n');
+                }
+                self.event.data.push_str(value);
+            }
+            // An empty field is a comment: the server's sign of life.
+            _ => {}
+        }
+    }
+
+    pub fn pop(&mut self) -> Option<Event> {
+        self.ready.pop_front()
+    }
+}
+
+/// A path segment or query value, percent-encoded.
+pub fn encode(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+fn idempotency_key() -> String {
+    let mut random = [0_u8; 18];
+    if getrandom::fill(&mut random).is_err() {
+        // Without a random source the clock and the process still tell two requests apart.
+        let nanos = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |d| d.as_nanos());
+        return format!("{nanos}-{}", std::process::id());
+    }
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_cut_wherever_the_chunks_end() {
+        let text = ": hello\n\nevent: put\nid: 7\ndata: {\"a\":\ndata: 1}\n\nevent: end\r\n\r\ndata: x\n\n";
+        for size in 1..text.len() {
+            let mut reader = EventReader::default();
+            text.as_bytes().chunks(size).for_each(|c| reader.push(c));
+            let first = reader.pop().unwrap();
+            assert_eq!(
+                (first.name.as_str(), first.id.as_deref()),
+                ("put", Some("7"))
+            );
+            assert_eq!(first.data, "{\"a\":\n1}");
+            assert_eq!(reader.pop().unwrap().name, "end");
+            assert_eq!(reader.pop().unwrap().data, "x");
+            assert_eq!(reader.pop(), None);
+        }
+    }
+
+    #[test]
+    fn names_cannot_leave_their_segment() {
+        assert_eq!(encode("a/../b?c=d e"), "a%2F..%2Fb%3Fc%3Dd%20e");
+    }
+
+    #[test]
+    fn the_endpoint_file_is_found_in_the_data_directory() {
+        let dir = std::env::temp_dir().join(format!("sengu-client-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let connect = Connect {
+            data: Some(dir.clone()),
+            ..Connect::default()
+        };
+        assert!(matches!(
+            connect.endpoint(),
+            Err(ClientError::NoServer { .. })
+        ));
+        std::fs::write(dir.join("endpoint"), "http://127.0.0.1:8470/\n").unwrap();
+        assert_eq!(connect.endpoint().unwrap().0, "http://127.0.0.1:8470");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
