@@ -54,6 +54,17 @@ impl Workspace {
         })
     }
 
+    /// The folder of the workspace, also while a manifest in it is broken.
+    ///
+    /// # Errors
+    /// When the sources have been moved since this program was built.
+    pub fn root() -> Result<PathBuf> {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = here.parent().context("xtask lies in the workspace")?;
+        root.canonicalize()
+            .with_context(|| format!("find {}", root.display()))
+    }
+
     /// The crates right under `folder`, for example `workers` or `store/stores`.
     pub fn under<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = &'a Package> {
         self.packages
