@@ -1,0 +1,125 @@
+//! What can go wrong with a BMC, on request.
+
+use parking_lot::Mutex;
+use std::str::FromStr;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Every answer comes `ms` later.
+    Slow,
+    /// New connections are reset, those open are closed.
+    Refuse,
+    /// Requests are taken and never answered.
+    Hang,
+    /// The connection is closed instead of an answer; nothing happens.
+    Cut,
+    /// 200 with something that is no JSON; nothing happens.
+    Garbage,
+    /// 503 with Retry-After of `ms`; nothing happens.
+    Busy,
+    /// Logins are answered as by a BMC whose sessions are all taken.
+    SessionsFull,
+    /// 401 whatever the credentials.
+    Auth,
+    /// Changes take effect, and the connection is closed instead of the answer.
+    LostReply,
+    /// Another certificate than the pinned one.
+    WrongCert,
+    /// All sessions are forgotten, once.
+    SessionLost,
+    /// From now on there is no SessionService.
+    NoSessions,
+    /// From now on no LastResetTime is told.
+    NoResetTime,
+    /// Resets are accepted and do nothing.
+    DeafReset,
+    /// Changes find the ETag outdated.
+    Outdated,
+}
+
+const NAMES: &[(&str, Kind)] = &[
+    ("slow", Kind::Slow),
+    ("refuse", Kind::Refuse),
+    ("hang", Kind::Hang),
+    ("cut", Kind::Cut),
+    ("garbage", Kind::Garbage),
+    ("busy", Kind::Busy),
+    ("sessions_full", Kind::SessionsFull),
+    ("auth", Kind::Auth),
+    ("lost_reply", Kind::LostReply),
+    ("wrong_cert", Kind::WrongCert),
+    ("session_lost", Kind::SessionLost),
+    ("no_sessions", Kind::NoSessions),
+    ("no_reset_time", Kind::NoResetTime),
+    ("deaf_reset", Kind::DeafReset),
+    ("outdated", Kind::Outdated),
+];
+
+impl FromStr for Kind {
+    type Err = String;
+    fn from_str(name: &str) -> Result<Kind, String> {
+        let found = NAMES.iter().find(|(known, _)| *known == name);
+        found.map(|(_, kind)| *kind).ok_or_else(|| {
+            let names: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
+            format!("unknown fault {name:?}; known are {}", names.join(", "))
+        })
+    }
+}
+
+/// The faults of one BMC.
+#[derive(Default)]
+pub struct Faults(Mutex<Vec<Active>>);
+
+struct Active {
+    kind: Kind,
+    ms: Option<u64>,
+    left: Option<u32>,
+}
+
+impl Faults {
+    pub fn add(&self, kind: Kind, ms: Option<u64>, count: Option<u32>) {
+        let mut active = self.0.lock();
+        active.retain(|fault| fault.kind != kind);
+        let left = count;
+        active.push(Active { kind, ms, left });
+    }
+
+    pub fn clear(&self) {
+        self.0.lock().clear();
+    }
+
+    /// Whether this fault strikes now, with its milliseconds; counts it.
+    pub fn strikes(&self, kind: Kind) -> Option<Option<u64>> {
+        let mut active = self.0.lock();
+        let at = active.iter().position(|fault| fault.kind == kind)?;
+        let ms = active[at].ms;
+        if let Some(left) = &mut active[at].left {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                active.remove(at);
+            }
+        }
+        Some(ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counted_fault_ends_by_itself() {
+        let faults = Faults::default();
+        faults.add(Kind::Busy, Some(7), Some(2));
+        let strikes: Vec<bool> = (0..4)
+            .map(|_| faults.strikes(Kind::Busy).is_some())
+            .collect();
+        assert_eq!(strikes, [true, true, false, false]);
+        assert!(
+            "explode"
+                .parse::<Kind>()
+                .unwrap_err()
+                .contains("sessions_full")
+        );
+    }
+}
