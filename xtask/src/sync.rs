@@ -17,7 +17,10 @@ pub fn sync_verb(args: &[String]) -> Result<()> {
     let check = run::wants_check("sync", args)?;
     let root = Workspace::root()?;
     let drivers = drivers(&root)?;
-    put(&root, MANIFEST, check, |old| manifest(old, &drivers))?;
+    if put(&root, MANIFEST, check, |old| manifest(old, &drivers))? {
+        // The lock file follows, and nothing else in it moves.
+        run::run(run::cargo(&root).args(["update", "--workspace", "--quiet"]))?;
+    }
     if root.join(SOURCE).exists() {
         put(&root, SOURCE, check, |old| source(old, &drivers))?;
     }
@@ -137,25 +140,25 @@ impl Driver {
     }
 }
 
-/// Brings a file up to date, or says that it is not.
+/// Brings a file up to date, or says that it is not. True when it was written.
 fn put(
     root: &Path,
     file: &str,
     check: bool,
     written: impl FnOnce(&str) -> Result<String>,
-) -> Result<()> {
+) -> Result<bool> {
     let path = root.join(file);
     let old = fs::read_to_string(&path).with_context(|| format!("read {file}"))?;
     let new = written(&old).with_context(|| format!("sync {file}"))?;
     if old == new {
-        return Ok(());
+        return Ok(false);
     }
     if check {
         bail!("{file} is out of date: run `cargo xtask sync` and commit it");
     }
     fs::write(&path, new).with_context(|| format!("write {file}"))?;
     println!("{file} written");
-    Ok(())
+    Ok(true)
 }
 
 /// Replaces the lines between the markers.
