@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// A host that answers nothing for three of these is gone. Long, because a loaded host answers late.
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -103,21 +104,26 @@ pub struct Dialer {
 }
 
 impl Dialer {
-    /// Connects and logs in within the host's connect timeout.
+    /// Connects and logs in, before `until` and within the host's connect timeout.
     ///
     /// # Errors
     /// `unreachable`, `identity_mismatch`, `auth_failed`, `refused`, `bad_reply`; nothing was executed.
-    pub async fn dial(&self, host: &Host) -> Result<Connection, Failure> {
+    pub async fn dial(&self, host: &Host, until: Instant) -> Result<Connection, Failure> {
         // A key that cannot be used is found before the host is troubled.
         let key = self.private_key(host)?;
-        let dialed = tokio::time::timeout(host.connect_timeout, self.dial_kinds(host, key)).await;
-        dialed.unwrap_or_else(|_| {
-            let ms = host.connect_timeout.as_millis();
-            Err(unreachable(format!(
-                "{}: no login within {ms} ms",
-                host.at()
-            )))
-        })
+        let head = Head::default();
+        let until = until.min(Instant::now() + host.connect_timeout);
+        match tokio::time::timeout_at(until, self.dial_kinds(host, key, &head)).await {
+            Ok(dialed) => dialed,
+            Err(_) => Err(no_ssh(&host.at(), &head).unwrap_or_else(|| {
+                let stage = if head.bytes().is_empty() {
+                    "no greeting"
+                } else {
+                    "greeted, but no login"
+                };
+                unreachable(format!("{}: {stage} in time; nothing was sent", host.at()))
+            })),
+        }
     }
 
     /// A fingerprint does not tell which kind of key it is of, so a host with several keys is asked for each in turn.
@@ -125,12 +131,13 @@ impl Dialer {
         &self,
         host: &Host,
         key: Option<Arc<PrivateKey>>,
+        head: &Head,
     ) -> Result<Connection, Failure> {
         let mut kinds = host_key::kinds_of(&host.pins);
         let mut mismatch = None;
         loop {
             let seen = Arc::new(Mutex::new(Seen::default()));
-            match self.handshake(host, &kinds, &seen).await {
+            match self.handshake(host, &kinds, &seen, head).await {
                 Ok(connection) => return self.log_in(host, key, connection, &seen).await,
                 Err(Handshake::Failed(failure)) => return Err(mismatch.unwrap_or(failure)),
                 Err(Handshake::WrongKey(shown, failure)) => {
@@ -150,6 +157,7 @@ impl Dialer {
         host: &Host,
         kinds: &[Kind],
         seen: &Arc<Mutex<Seen>>,
+        head: &Head,
     ) -> Result<Connection, Handshake> {
         let at = host.at();
         let tcp = TcpStream::connect((host.address.as_str(), host.port))
@@ -157,7 +165,7 @@ impl Dialer {
             .map_err(|e| Handshake::Failed(unreachable(format!("connect {at}: {e}"))))?;
         // Commands are single small packets: waiting for more to send would only delay them.
         let _ = tcp.set_nodelay(true);
-        let (wire, switch, head) = Wire::new(tcp);
+        let (wire, switch) = Wire::new(tcp, head);
         let config = client::Config {
             preferred: Preferred {
                 kex: Cow::Borrowed(KEX),
@@ -205,7 +213,7 @@ impl Dialer {
                     return Err(Handshake::WrongKey(shown, failure));
                 }
                 let farewell = seen.lock().ok().and_then(|s| s.farewell.clone());
-                Err(Handshake::Failed(explain(&at, &error, &head, farewell)))
+                Err(Handshake::Failed(explain(&at, &error, head, farewell)))
             }
         }
     }
@@ -408,26 +416,35 @@ fn wrong_key(host: &Host, shown: &PublicKey) -> Failure {
     Failure::new(code, message).with_detail(detail)
 }
 
-/// What a handshake that broke off means.
-fn explain(at: &str, error: &russh::Error, head: &Head, farewell: Option<String>) -> Failure {
+/// Words of a server that is no SSH server, or one that turns callers away.
+fn no_ssh(at: &str, head: &Head) -> Option<Failure> {
     let said = head.bytes();
     let text = String::from_utf8_lossy(&said);
     // sshd drops connections under load (MaxStartups) and of callers that it holds a grudge against.
     let turned_away = ["Exceeded MaxStartups", "Not allowed at this time"];
     if let Some(words) = turned_away.iter().find(|words| text.contains(**words)) {
-        return unreachable(format!(
+        return Some(unreachable(format!(
             "{at} turned the connection away before login: {words}"
-        ));
+        )));
     }
-    if said.is_empty() {
+    // Lines before the greeting are allowed.
+    if said.is_empty() || said.starts_with(b"SSH-") || text.contains("\nSSH-") {
+        return None;
+    }
+    let start: String = text.chars().take(60).collect();
+    Some(Failure::new(
+        FailureCode::BadReply,
+        format!("{at} speaks no SSH: it began with {start:?}"),
+    ))
+}
+
+/// What a handshake that broke off means.
+fn explain(at: &str, error: &russh::Error, head: &Head, farewell: Option<String>) -> Failure {
+    if let Some(failure) = no_ssh(at, head) {
+        return failure;
+    }
+    if head.bytes().is_empty() {
         return unreachable(format!("{at} closed the connection without a greeting"));
-    }
-    if !said.starts_with(b"SSH-") && !text.contains("\nSSH-") {
-        let start: String = text.chars().take(60).collect();
-        return Failure::new(
-            FailureCode::BadReply,
-            format!("{at} speaks no SSH: it began with {start:?}"),
-        );
     }
     if let Some(farewell) = farewell {
         return unreachable(format!(

@@ -147,15 +147,15 @@ impl Drop for Reserved {
 }
 
 impl Kept {
-    /// A channel on a live connection to `host`, by a new login if none is kept. Nothing was executed yet.
+    /// A channel on a live connection to `host`, by a new login before `until` if none is kept. Nothing was executed yet.
     ///
     /// # Errors
     /// As [`Dialer::dial`], and `busy` when the host has no free session.
-    pub async fn channel(self: &Arc<Self>, host: &Host) -> Result<Leased, Failure> {
+    pub async fn channel(self: &Arc<Self>, host: &Host, until: Instant) -> Result<Leased, Failure> {
         let slot = self.slot(host);
         let mut last = String::new();
         for _ in 0..TRIES_MAX {
-            let live = self.live(host, &slot).await?;
+            let live = self.live(host, &slot, until).await?;
             let mut reserved = Reserved(Some(live.clone()));
             let opened =
                 tokio::time::timeout(CHANNEL_OPEN_MAX, live.handle().channel_open_session()).await;
@@ -193,7 +193,12 @@ impl Kept {
     }
 
     /// A connection with a place reserved on it.
-    async fn live(self: &Arc<Self>, host: &Host, slot: &Slot) -> Result<Arc<Live>, Failure> {
+    async fn live(
+        self: &Arc<Self>,
+        host: &Host,
+        slot: &Slot,
+        until: Instant,
+    ) -> Result<Arc<Live>, Failure> {
         if let Some(live) = slot.reserve() {
             return Ok(live);
         }
@@ -213,7 +218,7 @@ impl Kept {
         let door = self.door(host);
         // The semaphore is never closed; if it were, the login would simply not be counted.
         let _place = door.acquire().await.ok();
-        match self.dialer.dial(host).await {
+        match self.dialer.dial(host, until).await {
             Ok(connection) => {
                 let use_ = Use {
                     channels: 1,

@@ -14,6 +14,8 @@ use tokio::time::Instant;
 
 /// Kept back from the task's time, so that our own words about the deadline still get out.
 const MARGIN_MAX: Duration = Duration::from_millis(750);
+/// A login is given up this much before the deadline, to say how far it came.
+const EXPLAIN: Duration = Duration::from_millis(50);
 /// After the exit status: a child left in the background may hold the streams open for ever.
 const AFTER_EXIT_MAX: Duration = Duration::from_secs(2);
 /// From KILL to the exit it should cause.
@@ -79,7 +81,7 @@ pub async fn run(
     let (mut running, host_key) = loop {
         sends += 1;
         let leased = tokio::select! {
-            leased = job.kept.channel(job.host) => leased.map_err(NotSent::Failed)?,
+            leased = job.kept.channel(job.host, deadline - EXPLAIN) => leased.map_err(NotSent::Failed)?,
             () = task.cancelled() => return Err(NotSent::Cancelled),
             () = tokio::time::sleep_until(deadline) => {
                 let why = format!("{}: no session before the deadline; nothing was sent", job.host.at());

@@ -24,6 +24,12 @@ impl Head {
     pub fn bytes(&self) -> Vec<u8> {
         self.0.lock().map(|h| h.clone()).unwrap_or_default()
     }
+
+    fn clear(&self) {
+        if let Ok(mut head) = self.0.lock() {
+            head.clear();
+        }
+    }
 }
 
 pub struct Wire<S> {
@@ -35,9 +41,10 @@ pub struct Wire<S> {
 }
 
 impl<S> Wire<S> {
-    pub fn new(stream: S) -> (Wire<S>, Switch, Head) {
+    /// `head` is emptied and then holds what this stream begins with.
+    pub fn new(stream: S, head: &Head) -> (Wire<S>, Switch) {
         let (sender, switch) = oneshot::channel();
-        let head = Head::default();
+        head.clear();
         let wire = Wire {
             stream,
             switch,
@@ -45,7 +52,7 @@ impl<S> Wire<S> {
             head_full: false,
             is_cut: false,
         };
-        (wire, Switch(sender), head)
+        (wire, Switch(sender))
     }
 
     fn cut_now(&mut self, cx: &mut Context<'_>) -> bool {

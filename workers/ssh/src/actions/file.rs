@@ -124,7 +124,7 @@ pub async fn put(task: &Context, kept: &Arc<Kept>, host: &Host) -> Result<Outcom
         ));
     }
     Ok(Outcome::Done(Done {
-        changed: changed == "yes",
+        changed: changed == "yes" || reply.repeated,
         before: Some(state(&before)),
         after: Some(after),
         result: None,

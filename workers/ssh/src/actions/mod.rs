@@ -39,6 +39,8 @@ pub struct Reply {
     pub stdout: Vec<u8>,
     pub stderr: String,
     pub host_key: String,
+    /// An earlier try was sent and its answer lost, so the change may have been ours.
+    pub repeated: bool,
 }
 
 /// Runs a script; one whose answer was lost is run once more if that is harmless.
@@ -102,6 +104,7 @@ pub async fn call(
             stdout,
             stderr: String::from_utf8_lossy(&stderr).into_owned(),
             host_key,
+            repeated,
         });
     }
 }

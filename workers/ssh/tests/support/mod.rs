@@ -1,7 +1,10 @@
 //! A real sshd on a free loopback port, with its own configuration, keys and throw-away users.
 //!
-//! Users are made once and kept (`sengu-t0` .. ), since tests run in many processes at once; everything else lives in
+//! The user `sengu-test` is made once and kept, since tests run in many processes at once; everything else lives in
 //! a temporary folder and ends with the test.
+
+// Each test binary uses its part.
+#![allow(dead_code)]
 
 use sengu_sdk::testing::Instance;
 use sengu_sdk::{FailureCode, Outcome};
