@@ -1,0 +1,497 @@
+//! Instances from start to end: started, greeted, watched, asked to leave, killed, buried.
+
+use crate::frames::{self, Lines, Piece};
+use crate::instance::Instance;
+use crate::lease::Due;
+use crate::pool::{CRASHES_UNTIL_BROKEN, Phase, restart_wait_ms};
+use crate::report::report;
+use crate::runtime::{Attached, Exit, Handle, Input, Output, RuntimeError};
+use crate::shell::{Event, OUTBOX_BYTES_MAX, Shell};
+use sengu_model::wire::envelope::Event as What;
+use sengu_model::{TaskId, limits};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Read from a worker at once, in bytes.
+const CHUNK_BYTES: usize = 64 << 10;
+/// How long output of workers waits when reports do not go out.
+const CHOKED_WAIT: Duration = Duration::from_millis(100);
+/// A killed instance whose end nobody tells of is taken for gone after this.
+const KILL_MAX_MS: u64 = 10_000;
+/// An instance that lived this long and then died does not count to a row of crashes.
+const LIVED_LONG_MS: u64 = 60_000;
+
+impl Shell {
+    pub fn start_instance(&mut self, at: usize) {
+        let pool = &mut self.pools[at];
+        let Some(runtime) = pool.runtime.clone() else {
+            return;
+        };
+        self.last_instance += 1;
+        let key = self.last_instance;
+        let (image, slots) = (pool.image.clone(), pool.manifest.slots);
+        let instance = Instance::new(key, at, image.clone(), slots, self.now_ms);
+        let label = instance.label.to_string();
+        tracing::debug!(instance = label, "starting");
+        pool.instances.push(key);
+        self.instances.insert(key, instance);
+        self.source(async move {
+            let started = async {
+                let handle = runtime.start((*image).clone(), label).await?;
+                let attached = runtime.attach(handle.clone()).await?;
+                Ok((handle, attached))
+            };
+            Event::Started(key, started.await)
+        });
+    }
+
+    pub fn on_started(&mut self, key: u64, result: Result<(Handle, Attached), RuntimeError>) {
+        let now_ms = self.now_ms;
+        let Some(instance) = self.instances.get_mut(&key) else {
+            return;
+        };
+        match result {
+            Ok((handle, attached)) => {
+                instance.handle = Some(handle);
+                instance.stdin = Some(attached.stdin);
+                instance.stdout_open = true;
+                instance.stderr_open = true;
+                instance.heard_ms = now_ms;
+                // The hello is due from now on.
+                instance.started_ms = now_ms;
+                let killed = instance.killed.is_some();
+                let exit = attached.exit;
+                self.source(async move { Event::Exited(key, exit.await) });
+                self.read_stdout(key, attached.stdout, Lines::default());
+                self.read_stderr(key, attached.stderr, Lines::default());
+                if killed {
+                    self.stop(key);
+                }
+            }
+            Err(e) => {
+                let why = e.text();
+                self.on_exited(
+                    key,
+                    Exit {
+                        clean: false,
+                        why: format!("could not be started: {why}"),
+                        left_behind: 0,
+                    },
+                );
+            }
+        }
+    }
+
+    fn read_stdout(&self, key: u64, mut output: Output, mut lines: Lines) {
+        let pause = self.pause(key);
+        self.source(async move {
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
+            }
+            lines.buffer.reserve(CHUNK_BYTES);
+            let read = output.read_buf(&mut lines.buffer).await;
+            Event::Output(key, output, lines, read)
+        });
+    }
+
+    fn read_stderr(&self, key: u64, mut output: Output, mut lines: Lines) {
+        let pause = self.pause(key);
+        self.source(async move {
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
+            }
+            lines.buffer.reserve(4 << 10);
+            let read = output.read_buf(&mut lines.buffer).await;
+            Event::Stderr(key, output, lines, read)
+        });
+    }
+
+    fn pause(&self, key: u64) -> Option<Duration> {
+        if self.outbox.bytes() > OUTBOX_BYTES_MAX {
+            return Some(CHOKED_WAIT);
+        }
+        self.instances.get(&key)?.pause(self.now_ms)
+    }
+
+    pub fn on_output(
+        &mut self,
+        key: u64,
+        output: Output,
+        mut lines: Lines,
+        read: std::io::Result<usize>,
+    ) {
+        let Some(instance) = self.instances.get_mut(&key) else {
+            return;
+        };
+        instance.heard_ms = self.now_ms;
+        if matches!(read, Ok(bytes) if bytes > 0) {
+            lines.cut(|piece| self.on_piece(key, piece));
+            self.read_stdout(key, output, lines);
+            return;
+        }
+        lines.finish(|piece| self.on_piece(key, piece));
+        let Some(instance) = self.instances.get_mut(&key) else {
+            return;
+        };
+        instance.stdout_open = false;
+        if instance.exit.is_none() && instance.phase != Phase::Draining {
+            self.kill(key, "it closed its stdout");
+        }
+        self.bury_if_gone(key);
+    }
+
+    pub fn on_stderr(
+        &mut self,
+        key: u64,
+        output: Output,
+        mut lines: Lines,
+        read: std::io::Result<usize>,
+    ) {
+        let now_ms = self.now_ms;
+        let Some(instance) = self.instances.get_mut(&key) else {
+            return;
+        };
+        let mut note = |piece: Piece| {
+            if let Piece::Line(line) = piece {
+                instance.stderr_line(line, now_ms);
+            }
+        };
+        match read {
+            Ok(bytes) if bytes > 0 => {
+                lines.cut(note);
+                instance.waste(bytes, now_ms);
+                self.read_stderr(key, output, lines);
+            }
+            _ => {
+                lines.finish(&mut note);
+                instance.stderr_open = false;
+                self.bury_if_gone(key);
+            }
+        }
+    }
+
+    /// Writes all frames that wait for the instance with one call.
+    pub fn write(&mut self, key: u64) {
+        let Some(instance) = self.instances.get_mut(&key) else {
+            return;
+        };
+        if instance.out.is_empty() {
+            return;
+        }
+        let Some(mut stdin) = instance.stdin.take() else {
+            return;
+        };
+        let buffer = std::mem::take(&mut instance.out);
+        instance.writing_bytes = buffer.len();
+        self.source(async move {
+            let written = stdin.write_all(&buffer).await.is_ok() && stdin.flush().await.is_ok();
+            Event::Written(key, written.then_some(stdin), buffer)
+        });
+    }
+
+    pub fn on_written(&mut self, key: u64, stdin: Option<Input>, mut buffer: Vec<u8>) {
+        /// A buffer that was needed once for large frames is not kept.
+        const BUFFER_KEPT_BYTES: usize = 1 << 20;
+        let Some(instance) = self.instances.get_mut(&key) else {
+            return;
+        };
+        instance.writing_bytes = 0;
+        let pool = instance.pool;
+        match stdin {
+            Some(stdin) => {
+                instance.stdin = Some(stdin);
+                if instance.out.is_empty() && buffer.capacity() <= BUFFER_KEPT_BYTES {
+                    buffer.clear();
+                    instance.out = buffer;
+                }
+                self.write(key);
+            }
+            // It no longer reads; its end will tell more, or the kill makes one.
+            None => {
+                if instance.exit.is_none() && instance.phase != Phase::Draining {
+                    self.kill(key, "it closed its stdin");
+                }
+            }
+        }
+        self.pools[pool].dirty = true;
+    }
+
+    pub fn retire(&mut self, key: u64) {
+        if let Some(instance) = self.instances.get_mut(&key)
+            && instance.phase == Phase::Ready
+        {
+            tracing::debug!(instance = %instance.label, busy = instance.busy, "retiring");
+            instance.phase = Phase::Retiring;
+            self.pools[instance.pool].dirty = true;
+        }
+    }
+
+    /// Asks an instance without tasks to leave.
+    pub fn drain_instance(&mut self, key: u64) {
+        if let Some(instance) = self.instances.get_mut(&key) {
+            tracing::debug!(instance = %instance.label, "draining");
+            instance.phase = Phase::Draining;
+            instance.drain_ms = self.now_ms;
+            frames::write_drain(&mut instance.out);
+            self.unwritten.push(key);
+        }
+    }
+
+    /// Ends an instance at once. Its tasks are reported lost once the rest of its output is read.
+    pub fn kill(&mut self, key: u64, why: &str) {
+        let Some(instance) = self.instances.get_mut(&key) else {
+            return;
+        };
+        if instance.killed.is_some() || instance.exit.is_some() {
+            return;
+        }
+        tracing::info!(instance = %instance.label, why, "killing");
+        instance.killed = Some(why.to_owned());
+        instance.killed_ms = self.now_ms;
+        self.stop(key);
+    }
+
+    fn stop(&mut self, key: u64) {
+        let Some(instance) = self.instances.get(&key) else {
+            return;
+        };
+        let runtime = self.pools[instance.pool].runtime.clone();
+        // Without a handle it is just being started, and `on_started` comes back here.
+        if let (Some(handle), Some(runtime)) = (instance.handle.clone(), runtime) {
+            self.source(async move { Event::Stopped(key, runtime.stop(handle).await) });
+        }
+    }
+
+    pub fn on_stopped(&mut self, key: u64, result: Result<(), RuntimeError>) {
+        if let (Err(e), Some(instance)) = (result, self.instances.get(&key)) {
+            let (at, label) = (instance.pool, instance.label.clone());
+            self.complain(at, &label, "could not be killed", &e.text());
+        }
+    }
+
+    pub fn on_exited(&mut self, key: u64, exit: Exit) {
+        let Some(instance) = self.instances.get_mut(&key) else {
+            return;
+        };
+        instance.exit = Some(exit);
+        instance.exit_ms = self.now_ms;
+        self.bury_if_gone(key);
+    }
+
+    fn bury_if_gone(&mut self, key: u64) {
+        let now_ms = self.now_ms;
+        if self.instances.get(&key).is_some_and(|i| i.is_gone(now_ms)) {
+            self.bury(key);
+        }
+    }
+
+    /// Nothing more can come of the instance: its tasks are lost, and its pool learns from it.
+    fn bury(&mut self, key: u64) {
+        let Some(instance) = self.instances.remove(&key) else {
+            return;
+        };
+        let exit = instance.exit.clone().unwrap_or(Exit {
+            clean: false,
+            why: "it does not die".to_owned(),
+            left_behind: 0,
+        });
+        let why = match &instance.killed {
+            Some(killed) => format!("the instance was killed: {killed}"),
+            None => format!("the instance is gone: {}", exit.why),
+        };
+        let mut lost: Vec<TaskId> = Vec::new();
+        for (id, in_hand) in &self.hand {
+            if in_hand.instance == key {
+                lost.push(*id);
+            }
+        }
+        for id in &lost {
+            self.lose(*id, &instance.label, &why);
+        }
+        let at = instance.pool;
+        let pool = &mut self.pools[at];
+        pool.instances.retain(|other| *other != key);
+        pool.dirty = true;
+        tracing::debug!(instance = %instance.label, exit = exit.why, lost = lost.len(), "gone");
+        if exit.left_behind > 0 {
+            let detail = format!("{} killed after it", exit.left_behind);
+            self.complain(at, &instance.label, "left processes behind", &detail);
+        }
+        self.judge(&instance, &exit);
+    }
+
+    /// Whether the end was a crash, and what that means for the pool.
+    fn judge(&mut self, instance: &Instance, exit: &Exit) {
+        let at = instance.pool;
+        let asked = instance.phase == Phase::Draining
+            || (instance.killed.is_some() && self.pools[at].closed.is_some())
+            || instance.killed.as_deref() == Some("no longer needed");
+        let label = instance.label.clone();
+        if asked {
+            if instance.phase == Phase::Draining && instance.killed.is_none() && !exit.clean {
+                self.complain(at, &label, "did not drain cleanly", &exit.why);
+            }
+            return;
+        }
+        let mut detail = match &instance.killed {
+            Some(killed) => killed.clone(),
+            None => exit.why.clone(),
+        };
+        let last_words = instance.last_words();
+        if !last_words.is_empty() {
+            detail.push_str("; stderr: ");
+            detail.push_str(&last_words);
+        }
+        let what = match (&instance.killed, &instance.handle, instance.phase) {
+            (None, None, _) => "could not be started",
+            (None, _, Phase::Starting) => "ended before its hello",
+            (None, ..) => "ended by itself",
+            (Some(_), ..) => "had to be killed",
+        };
+        self.complain(at, &label, what, &detail);
+        let pool = &mut self.pools[at];
+        pool.restarts += 1;
+        let lived_ms = self.now_ms.saturating_sub(instance.started_ms);
+        pool.crashes = match instance.phase {
+            Phase::Starting => pool.crashes.saturating_add(1),
+            _ if lived_ms >= LIVED_LONG_MS => 1,
+            _ => pool.crashes.saturating_add(1),
+        };
+        pool.start_after_ms = self.now_ms + restart_wait_ms(pool.crashes);
+        if pool.crashes >= CRASHES_UNTIL_BROKEN {
+            let why = format!("{} crashes in a row; {what}: {detail}", pool.crashes);
+            self.break_pool(at, &why);
+        }
+    }
+
+    /// No instance can be had for now; tried again at the slow rate.
+    pub fn break_pool(&mut self, at: usize, why: &str) {
+        let pool = &mut self.pools[at];
+        if pool.broken.is_none() {
+            tracing::error!(kind = %pool.kind, why, "pool broken");
+        }
+        pool.broken = Some(why.to_owned());
+        pool.start_after_ms = self.now_ms + limits::RETRY_MAX_MS;
+        pool.dirty = true;
+    }
+
+    /// What is due for instances by time alone.
+    pub fn look_after_instances(&mut self) {
+        let now_ms = self.now_ms;
+        let past = |since_ms: u64, max_ms: u64| now_ms.saturating_sub(since_ms) >= max_ms;
+        let mut kills: Vec<(u64, String)> = Vec::new();
+        let mut gone = Vec::new();
+        let paused = self.outbox.bytes() > OUTBOX_BYTES_MAX;
+        for (key, instance) in &mut self.instances {
+            if paused {
+                instance.heard_ms = now_ms;
+            }
+            if instance.is_gone(now_ms)
+                || (instance.killed.is_some() && past(instance.killed_ms, KILL_MAX_MS))
+            {
+                gone.push(*key);
+                continue;
+            }
+            let why = match instance.phase {
+                Phase::Starting if past(instance.started_ms, limits::HELLO_MAX_MS) => {
+                    format!("no hello within {} s", limits::HELLO_MAX_MS / 1_000)
+                }
+                Phase::Draining if past(instance.drain_ms, limits::DRAIN_MAX_MS) => {
+                    format!(
+                        "it did not leave within {} s of drain",
+                        limits::DRAIN_MAX_MS / 1_000
+                    )
+                }
+                Phase::Ready | Phase::Retiring
+                    if past(instance.heard_ms, limits::WORKER_SILENCE_MAX_MS) =>
+                {
+                    format!("silent for {} s", limits::WORKER_SILENCE_MAX_MS / 1_000)
+                }
+                _ => continue,
+            };
+            if instance.killed.is_none() {
+                kills.push((*key, why));
+            }
+        }
+        for (key, why) in kills {
+            if let Some(instance) = self.instances.get(&key)
+                && instance.phase == Phase::Draining
+            {
+                let (at, label) = (instance.pool, instance.label.clone());
+                self.complain(at, &label, "did not drain in time", "");
+            }
+            self.kill(key, &why);
+        }
+        for key in gone {
+            self.bury(key);
+        }
+    }
+
+    /// What is due for tasks in hand by time alone.
+    pub fn look_after_hand(&mut self) {
+        let mut due: Vec<(TaskId, Due)> = Vec::new();
+        let mut talkers = Vec::new();
+        for (id, in_hand) in &self.hand {
+            match in_hand.lease.due(self.now_ms) {
+                Due::Nothing => {}
+                something => due.push((*id, something)),
+            }
+            if in_hand
+                .logs
+                .as_ref()
+                .is_some_and(|logs| !logs.pending.is_empty())
+            {
+                talkers.push(*id);
+            }
+        }
+        for id in talkers {
+            self.flush_logs(id);
+        }
+        for (id, due) in due {
+            let Some(in_hand) = self.hand.get_mut(&id) else {
+                continue;
+            };
+            let key = in_hand.instance;
+            match due {
+                Due::Nothing => {}
+                Due::Started => {
+                    in_hand.lease.started = true;
+                    let (fence, at) = (in_hand.fence, in_hand.handed_at);
+                    let mut started = report(id, fence, self.now, What::Started);
+                    started.started_at = Some(at);
+                    if let Some(instance) = self.instances.get(&key) {
+                        started.instance = Some((&*instance.label).into());
+                        started.digest = Some(instance.image.digest.as_str().into());
+                    }
+                    self.outbox.push(&started, &[]);
+                }
+                Due::Cancel => {
+                    in_hand.lease.overdue = true;
+                    self.send_cancel(key, id);
+                }
+                Due::GiveUp => self.give_up(key, id),
+            }
+        }
+    }
+
+    /// The worker did not answer for a task, not even to a cancel. Others in its hands are innocent, so it may end them.
+    fn give_up(&mut self, key: u64, id: TaskId) {
+        let Some(instance) = self.instances.get_mut(&key) else {
+            return;
+        };
+        let (at, label) = (instance.pool, instance.label.clone());
+        instance.ghosts.insert(id);
+        self.lose(id, &label, "no answer beyond its time");
+        self.complain(at, &label, "gave no answer to a task", &id.to_string());
+        self.retire(key);
+    }
+
+    pub fn report_beats(&mut self) {
+        for (id, in_hand) in &self.hand {
+            if in_hand.lease.started {
+                let beat = report(*id, in_hand.fence, self.now, What::Beat);
+                self.outbox.push(&beat, &[]);
+            }
+        }
+    }
+}

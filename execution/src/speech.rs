@@ -1,0 +1,374 @@
+//! What a worker says, line by line: believed only where it speaks of a task in its own hands, and never without the
+//! task's secrets being looked for first.
+
+use crate::frames::Piece;
+use crate::hand::{self, Ended, InHand, Logged, Logs};
+use crate::pool::Phase;
+use crate::report::report;
+use crate::shell::Shell;
+use sengu_model::wire::envelope::Event as What;
+use sengu_model::wire::worker::{FromWorker, Level, PROTOCOL};
+use sengu_model::{Effect, FailureCode, Outcome, TaskId, limits};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// Log lines of a task are sent on once they are this many bytes; else with the next tick.
+const LOGS_FLUSH_BYTES: usize = 64 << 10;
+/// A line of progress, in characters.
+const PROGRESS_CHARS_MAX: usize = 500;
+
+impl Shell {
+    pub fn on_piece(&mut self, key: u64, piece: Piece) {
+        let line = match piece {
+            Piece::Line(line) => line,
+            Piece::TooLong => {
+                let detail = format!("more than {} bytes", limits::WORKER_LINE_BYTES_MAX);
+                self.misdeed(
+                    key,
+                    "too long a line",
+                    &detail,
+                    limits::WORKER_LINE_BYTES_MAX,
+                );
+                return;
+            }
+        };
+        let frame = match serde_json::from_slice::<FromWorker>(line) {
+            Ok(frame) => frame,
+            Err(e) => {
+                let detail = match self.instances.get(&key) {
+                    Some(instance) => format!("{e}: {}", instance.quote(line)),
+                    None => return,
+                };
+                self.misdeed(key, "invalid line on stdout", &detail, line.len());
+                return;
+            }
+        };
+        match frame.kind.as_ref() {
+            "outcome" => self.on_outcome(key, &frame, line.len()),
+            "reading" => self.on_reading(key, &frame, line.len()),
+            "log" => self.on_log(key, &frame, line.len()),
+            "progress" => self.on_progress(key, &frame, line.len()),
+            "beat" => {}
+            "hello" => self.on_hello(key, &frame),
+            other => {
+                let detail: String = other.chars().take(40).collect();
+                self.misdeed(key, "unknown frame type", &detail, line.len());
+            }
+        }
+    }
+
+    /// Notes what an instance did wrong, and that its bytes were of no use.
+    fn misdeed(&mut self, key: u64, what: &'static str, detail: &str, bytes: usize) {
+        let Some(instance) = self.instances.get_mut(&key) else {
+            return;
+        };
+        instance.waste(bytes, self.now_ms);
+        let (at, label) = (instance.pool, instance.label.clone());
+        self.complain(at, &label, what, detail);
+    }
+
+    fn on_hello(&mut self, key: u64, frame: &FromWorker) {
+        let Some(instance) = self.instances.get_mut(&key) else {
+            return;
+        };
+        let at = instance.pool;
+        let label = instance.label.clone();
+        if instance.phase != Phase::Starting {
+            self.misdeed(key, "said hello twice", "", 0);
+            return;
+        }
+        let image = &instance.image;
+        let (name, version) = (&self.pools[at].manifest.name, &image.version);
+        let said = |text: &Option<Cow<str>>| -> String {
+            let text = text.as_deref().unwrap_or("nothing");
+            text.chars().take(40).collect()
+        };
+        let slots = frame.slots.unwrap_or(0);
+        let wrong = if frame.protocol != Some(PROTOCOL) {
+            let spoken = frame
+                .protocol
+                .map_or("nothing".to_owned(), |p| p.to_string());
+            Some(format!("protocol {spoken}, not {PROTOCOL}"))
+        } else if frame.worker.as_deref() != Some(name) {
+            Some(format!("name {}, not {name}", said(&frame.worker)))
+        } else if frame.version.as_deref() != Some(version) {
+            Some(format!("version {}, not {version}", said(&frame.version)))
+        } else if slots == 0 || slots > limits::SLOTS_PER_INSTANCE_MAX {
+            Some(format!(
+                "{slots} slots, not 1 to {}",
+                limits::SLOTS_PER_INSTANCE_MAX
+            ))
+        } else {
+            None
+        };
+        if let Some(wrong) = wrong {
+            let why = format!("its hello says {wrong}");
+            self.break_pool(at, &format!("{label} was refused: {why}"));
+            self.kill(key, &why);
+            return;
+        }
+        // It may have fewer slots than the manifest says, never more.
+        instance.slots = slots.min(instance.slots);
+        instance.phase = Phase::Ready;
+        instance.idle_since_ms = self.now_ms;
+        tracing::info!(instance = %label, slots = instance.slots, "instance ready");
+        let pool = &mut self.pools[at];
+        // If it only dies of tasks, the next crash tells.
+        pool.broken = None;
+        pool.dirty = true;
+    }
+
+    /// The task, if it is in the hands of this instance.
+    fn own(&mut self, key: u64, frame: &FromWorker, bytes: usize) -> Option<TaskId> {
+        let Some(id) = frame.id else {
+            self.misdeed(key, "a frame without its task", &frame.kind, bytes);
+            return None;
+        };
+        if self.hand.get(&id).is_some_and(|task| task.instance == key) {
+            return Some(id);
+        }
+        let ghost = self
+            .instances
+            .get(&key)
+            .is_some_and(|i| i.ghosts.contains(&id));
+        if !ghost {
+            let detail = format!("{} of {id}", frame.kind);
+            self.misdeed(
+                key,
+                "spoke of a task that is not in its hands",
+                &detail,
+                bytes,
+            );
+        }
+        None
+    }
+
+    fn on_outcome(&mut self, key: u64, frame: &FromWorker, bytes: usize) {
+        let Some(id) = self.own(key, frame, bytes) else {
+            if let (Some(id), Some(instance)) = (frame.id, self.instances.get_mut(&key)) {
+                instance.ghosts.remove(&id);
+            }
+            return;
+        };
+        let fits = |task: &InHand| {
+            frame
+                .fence
+                .as_deref()
+                .is_some_and(|text| task.fence.is(text))
+        };
+        if !self.hand.get(&id).is_some_and(fits) {
+            self.misdeed(key, "an outcome with a wrong fence", &id.to_string(), bytes);
+            return;
+        }
+        self.flush_logs(id);
+        let Some(task) = self.hand.remove(&id) else {
+            return;
+        };
+        let raw = frame.outcome.map_or("null", RawValue::get);
+        let (outcome, ended) = match hand::check_outcome(raw) {
+            Ok(ended) => match &task.redactor {
+                Some(redactor) => (redactor.outcome(raw), ended),
+                None => (Cow::Borrowed(raw), ended),
+            },
+            Err(what) => {
+                let detail = format!("{id}: {what}");
+                self.misdeed(key, "an outcome that is not understood", &detail, 0);
+                (Cow::Owned(not_understood(task.effect, &what)), Ended::Badly)
+            }
+        };
+        let Some(instance) = self.instances.get_mut(&key) else {
+            return;
+        };
+        let mut done = report(id, task.fence, self.now, What::Ended);
+        done.instance = Some((&*instance.label).into());
+        done.digest = Some(instance.image.digest.as_str().into());
+        done.started_at = Some(task.handed_at);
+        let empty: (&'static str, &[u8]) = ("", &[]);
+        let mut parts = [("outcome", outcome.as_bytes()), empty, empty];
+        let mut count = 1;
+        for (name, collected) in [("readings", &task.readings.0), ("facts", &task.facts.0)] {
+            if !collected.is_empty() {
+                parts[count] = (name, collected);
+                count += 1;
+            }
+        }
+        self.outbox.push(&done, &parts[..count]);
+        instance.busy = instance.busy.saturating_sub(1);
+        if instance.busy == 0 {
+            instance.idle_since_ms = self.now_ms;
+        }
+        let pool = &mut self.pools[instance.pool];
+        if instance.phase == Phase::Ready {
+            pool.free = pool.free.saturating_add(1);
+        }
+        pool.ended += 1;
+        pool.failed += u64::from(ended == Ended::Badly);
+        pool.crashes = 0;
+        pool.dirty = true;
+        if !self.held_back.is_empty() {
+            self.release(id);
+        }
+    }
+
+    fn on_reading(&mut self, key: u64, frame: &FromWorker, bytes: usize) {
+        let Some(id) = self.own(key, frame, bytes) else {
+            return;
+        };
+        let Some(task) = self.hand.get_mut(&id) else {
+            return;
+        };
+        let mut wrong = None;
+        let size = task.readings.0.len() + task.facts.0.len();
+        if size + bytes > limits::TASK_RESULT_BYTES_MAX {
+            wrong = Some("too many readings".to_owned());
+        } else {
+            let clean = |raw: &'_ RawValue| -> String {
+                match &task.redactor {
+                    Some(redactor) => redactor.json(raw.get()).into_owned(),
+                    None => raw.get().to_owned(),
+                }
+            };
+            if let Some(raw) = frame.readings {
+                let readings = clean(raw);
+                match hand::check_readings(&readings) {
+                    Ok(()) => task.readings.add_array(&readings),
+                    Err(e) => wrong = Some(e),
+                }
+            }
+            if let Some(raw) = frame.facts {
+                let facts = clean(raw);
+                if facts.starts_with('{') {
+                    task.facts.add_object(&facts);
+                } else {
+                    wrong = Some("facts are not an object".to_owned());
+                }
+            }
+        }
+        if let Some(what) = wrong {
+            self.misdeed(
+                key,
+                "a reading that is not taken",
+                &format!("{id}: {what}"),
+                bytes,
+            );
+        }
+    }
+
+    fn on_log(&mut self, key: u64, frame: &FromWorker, bytes: usize) {
+        let Some(id) = self.own(key, frame, bytes) else {
+            return;
+        };
+        let now = self.now;
+        let Some(task) = self.hand.get_mut(&id) else {
+            return;
+        };
+        let level = hand::level(frame.level.as_deref().unwrap_or("info"));
+        if task.volatile && !matches!(level, Level::Warn | Level::Error) {
+            return;
+        }
+        let message = frame.message.as_deref().unwrap_or_default();
+        let message = match &task.redactor {
+            Some(redactor) => redactor.text(message),
+            None => Cow::Borrowed(message),
+        };
+        let logs = task.logs.get_or_insert_with(|| Box::new(Logs::default()));
+        let logged = logs.add(now, level, &message);
+        let large = logs.pending.len() >= LOGS_FLUSH_BYTES;
+        match logged {
+            Logged::Kept => {}
+            Logged::Dropped { first: true } => {
+                self.misdeed(key, "a flood of log lines", &id.to_string(), bytes);
+            }
+            Logged::Dropped { first: false } => {
+                if let Some(instance) = self.instances.get_mut(&key) {
+                    instance.waste(bytes, self.now_ms);
+                }
+            }
+        }
+        if large {
+            self.flush_logs(id);
+        }
+    }
+
+    fn on_progress(&mut self, key: u64, frame: &FromWorker, bytes: usize) {
+        let Some(id) = self.own(key, frame, bytes) else {
+            return;
+        };
+        let Some(task) = self.hand.get(&id) else {
+            return;
+        };
+        if let Some(checkpoint) = frame.checkpoint {
+            let value = match &task.redactor {
+                Some(redactor) => redactor.json(checkpoint.get()),
+                None => Cow::Borrowed(checkpoint.get()),
+            };
+            let left = report(id, task.fence, self.now, What::Checkpoint);
+            self.outbox.push(&left, &[("data", value.as_bytes())]);
+        }
+        if frame.percent.is_none() && frame.message.is_none() {
+            return;
+        }
+        let message = frame.message.as_deref().unwrap_or_default();
+        let message = match &task.redactor {
+            Some(redactor) => redactor.text(message),
+            None => Cow::Borrowed(message),
+        };
+        let mut why: String = message.chars().take(PROGRESS_CHARS_MAX).collect();
+        if let Some(percent) = frame.percent {
+            let space = if why.is_empty() { "" } else { " " };
+            why = format!("{percent:.0}%{space}{why}");
+        }
+        let mut progress = report(id, task.fence, self.now, What::Progress);
+        progress.why = Some(why.into());
+        self.outbox.push(&progress, &[]);
+    }
+
+    /// Sends on what the task has logged so far.
+    pub fn flush_logs(&mut self, id: TaskId) {
+        let Some(task) = self.hand.get_mut(&id) else {
+            return;
+        };
+        let Some(logs) = &mut task.logs else {
+            return;
+        };
+        if logs.pending.is_empty() {
+            return;
+        }
+        let mut data = Vec::with_capacity(logs.pending.len() + 2);
+        data.push(b'[');
+        data.append(&mut logs.pending);
+        data.push(b']');
+        let lines = report(id, task.fence, self.now, What::Logs);
+        self.outbox.push(&lines, &[("data", &data)]);
+    }
+
+    /// The instance is gone or does not answer: the effect may or may not have begun.
+    pub fn lose(&mut self, id: TaskId, label: &str, why: &str) {
+        self.flush_logs(id);
+        let Some(task) = self.hand.remove(&id) else {
+            return;
+        };
+        let mut lost = report(id, task.fence, self.now, What::Lost);
+        lost.instance = Some(label.into());
+        lost.started_at = Some(task.handed_at);
+        lost.why = Some(why.into());
+        self.outbox.push(&lost, &[]);
+        if let Some(instance) = self.instances.get_mut(&task.instance) {
+            instance.busy = instance.busy.saturating_sub(1);
+            let pool = &mut self.pools[instance.pool];
+            pool.failed += 1;
+            pool.dirty = true;
+        }
+        self.release(id);
+    }
+}
+
+/// What is known when the worker's own word is not: a read has failed, anything else may have happened.
+fn not_understood(effect: Effect, what: &str) -> String {
+    let why = format!("the worker's outcome is not understood: {what}");
+    let outcome = match effect {
+        Effect::Read => Outcome::failed(FailureCode::BadReply, why),
+        _ => Outcome::Unknown { why },
+    };
+    serde_json::to_string(&outcome).unwrap_or_default()
+}

@@ -1,0 +1,361 @@
+//! A WEE with an embedded broker, and a test in logic's place. Every wait has a limit.
+
+use bytes::Bytes;
+use sengu_execution::{Runtime, WeeConfig, WeeHandle};
+use sengu_interconnect::{Broker, MemoryBroker, Message, Queue, Subscription, Tag};
+use sengu_model::manifest::Manifest;
+use sengu_model::seal::{SealKey, seal};
+use sengu_model::wire::envelope::{
+    Event, LogLine, ReportEnvelope, SealedSecret, VERSION, WeeCommand, WorkerOffer,
+};
+use sengu_model::{Class, Effect, Outcome, TaskId, Time};
+use sengu_runtime_process::ProcessRuntime;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+pub const LIMIT: Duration = Duration::from_secs(40);
+pub const KEY: SealKey = SealKey([9; 32]);
+
+/// One report, owned.
+#[derive(Debug, Clone)]
+pub struct Said {
+    pub task: TaskId,
+    pub fence: (u64, u32),
+    pub event: Event,
+    pub instance: Option<String>,
+    pub outcome: Option<Outcome>,
+    pub readings: Option<Value>,
+    pub facts: Option<Value>,
+    pub data: Option<Value>,
+    pub why: Option<String>,
+    /// The whole report as it went over the wire.
+    pub text: String,
+}
+
+pub struct House {
+    pub broker: Arc<MemoryBroker>,
+    pub runtime: Arc<ProcessRuntime>,
+    pub wee: Option<WeeHandle>,
+    reports: Box<dyn Subscription>,
+    pub said: Vec<Said>,
+    pub state: tempfile::TempDir,
+    next_task: u64,
+}
+
+/// A task for a test; change what matters.
+pub struct Ask {
+    pub task: TaskId,
+    pub epoch: u64,
+    pub attempt: u32,
+    pub kind: String,
+    pub action: String,
+    pub effect: Effect,
+    pub timeout_ms: u64,
+    pub start_by: Option<Time>,
+    pub sticky: u64,
+    pub params: Value,
+    pub secrets: Option<SealedSecret>,
+    pub volatile: bool,
+}
+
+impl House {
+    pub async fn new() -> House {
+        House::open(Some(KEY)).await
+    }
+
+    pub async fn open(seal_key: Option<SealKey>) -> House {
+        let state = tempfile::tempdir().expect("a temporary directory");
+        let broker = Arc::new(MemoryBroker::new());
+        let reports = broker.subscribe(Queue::reports(), 1 << 20).await;
+        let runtime = Arc::new(ProcessRuntime::new(state.path().to_owned()));
+        let config = WeeConfig {
+            name: "wee-1".to_owned(),
+            zone: "default".to_owned(),
+            sengu_version: "0.0.0".to_owned(),
+            seal_key,
+        };
+        let runtimes: Vec<Arc<dyn Runtime>> = vec![runtime.clone()];
+        let wee = sengu_execution::start(config, broker.clone(), runtimes);
+        House {
+            broker,
+            runtime,
+            wee: Some(wee),
+            reports: reports.expect("subscribe"),
+            said: Vec::new(),
+            state,
+            next_task: 1,
+        }
+    }
+
+    pub async fn offer(&self, manifest: &Manifest, folder: &Path, digest: &str) {
+        let offer = WorkerOffer {
+            v: VERSION,
+            manifest: manifest.clone(),
+            folder: folder.display().to_string(),
+            digest: digest.to_owned(),
+        };
+        let body = serde_json::to_vec(&offer).expect("an offer is JSON");
+        let key = format!("worker/{}", manifest.name);
+        self.broker
+            .retain(key, Some(body.into()))
+            .await
+            .expect("retain");
+    }
+
+    pub async fn withdraw(&self, kind: &str) {
+        self.broker
+            .retain(format!("worker/{kind}"), None)
+            .await
+            .expect("retain");
+    }
+
+    /// A task of the kind, with a fresh id.
+    pub fn ask(&mut self, kind: &str, action: &str, effect: Effect) -> Ask {
+        let task = TaskId((1_790_000_000_000 << 20) + self.next_task);
+        self.next_task += 1;
+        Ask {
+            task,
+            epoch: 1,
+            attempt: 1,
+            kind: kind.to_owned(),
+            action: action.to_owned(),
+            effect,
+            timeout_ms: 30_000,
+            start_by: None,
+            sticky: task.0,
+            params: json!({}),
+            secrets: None,
+            volatile: false,
+        }
+    }
+
+    pub async fn send(&self, ask: &Ask) {
+        let mut body = json!({
+            "v": VERSION, "task": ask.task, "epoch": ask.epoch, "attempt": ask.attempt,
+            "kind": ask.kind, "action": ask.action, "effect": ask.effect,
+            "timeout_ms": ask.timeout_ms, "sticky": ask.sticky, "params": ask.params,
+            "target": {"name": "t-1", "address": "nowhere"}, "volatile": ask.volatile,
+        });
+        if let Some(start_by) = ask.start_by {
+            body["start_by"] = json!(start_by);
+        }
+        if let Some(secrets) = &ask.secrets {
+            body["secrets"] = json!(secrets);
+        }
+        self.send_raw(&ask.kind, ask.effect.class(), body.to_string())
+            .await;
+    }
+
+    pub async fn send_raw(&self, kind: &str, class: Class, body: String) {
+        let message = Message {
+            queue: Queue::tasks("default", kind, class),
+            body: Bytes::from(body),
+        };
+        self.broker.publish(vec![message]).await.expect("publish");
+    }
+
+    pub async fn cancel(&self, ask: &Ask) {
+        let command = WeeCommand::Cancel {
+            task: ask.task,
+            epoch: ask.epoch,
+            attempt: ask.attempt,
+        };
+        let message = Message {
+            queue: Queue::wee("wee-1"),
+            body: serde_json::to_vec(&command)
+                .expect("a command is JSON")
+                .into(),
+        };
+        self.broker.publish(vec![message]).await.expect("publish");
+    }
+
+    /// Takes in reports until `found` gives something.
+    ///
+    /// # Panics
+    /// When that does not happen within `LIMIT`.
+    pub async fn until<T>(&mut self, what: &str, found: impl Fn(&[Said]) -> Option<T>) -> T {
+        let end = Instant::now() + LIMIT;
+        loop {
+            if let Some(found) = found(&self.said) {
+                return found;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            match tokio::time::timeout(left, self.reports.receive(512)).await {
+                Ok(deliveries) => self.take(&deliveries.expect("receive")),
+                Err(_) => panic!("{what} within {LIMIT:?}; {}", self.story()),
+            }
+        }
+    }
+
+    fn take(&mut self, deliveries: &[sengu_interconnect::Delivery]) {
+        let tags: Vec<Tag> = deliveries.iter().map(|d| d.tag).collect();
+        self.reports.ack(&tags).expect("ack");
+        for delivery in deliveries {
+            let envelope: ReportEnvelope =
+                serde_json::from_slice(&delivery.body).expect("a report envelope");
+            assert_eq!(envelope.wee, "wee-1");
+            for item in envelope.items {
+                let value = |raw: Option<&serde_json::value::RawValue>| {
+                    raw.map(|raw| serde_json::from_str(raw.get()).expect("JSON"))
+                };
+                self.said.push(Said {
+                    task: item.task,
+                    fence: (item.epoch, item.attempt),
+                    event: item.event,
+                    outcome: item
+                        .outcome
+                        .map(|raw| serde_json::from_str(raw.get()).expect("an outcome")),
+                    readings: value(item.readings),
+                    facts: value(item.facts),
+                    data: value(item.data),
+                    why: item.why.as_deref().map(str::to_owned),
+                    instance: item.instance.as_deref().map(str::to_owned),
+                    text: serde_json::to_string(&item).expect("a report is JSON"),
+                });
+            }
+        }
+    }
+
+    /// Waits for the one end of a task: `Ended`, `Lost` or `Rejected`.
+    pub async fn end(&mut self, ask: &Ask) -> Said {
+        let (task, fence) = (ask.task, (ask.epoch, ask.attempt));
+        let end = move |said: &[Said]| {
+            let over = [Event::Ended, Event::Lost, Event::Rejected];
+            said.iter()
+                .find(|s| s.task == task && s.fence == fence && over.contains(&s.event))
+                .cloned()
+        };
+        self.until(&format!("an end of {task}"), end).await
+    }
+
+    pub async fn run(&mut self, ask: &Ask) -> Said {
+        self.send(ask).await;
+        self.end(ask).await
+    }
+
+    pub fn logs(&self, task: TaskId) -> Vec<LogLine> {
+        let logs = self
+            .said
+            .iter()
+            .filter(|s| s.task == task && s.event == Event::Logs);
+        logs.flat_map(|s| {
+            let data = s.data.clone().expect("lines");
+            serde_json::from_value::<Vec<LogLine>>(data).expect("log lines")
+        })
+        .collect()
+    }
+
+    pub fn status(&self) -> Arc<sengu_model::wire::envelope::WeeAnnouncement> {
+        self.wee.as_ref().expect("not drained").status()
+    }
+
+    /// Waits until what the WEE says of the pool fits.
+    pub async fn pool_until(
+        &self,
+        kind: &str,
+        fits: impl Fn(&sengu_model::wire::envelope::PoolAnnouncement) -> bool,
+    ) -> sengu_model::wire::envelope::PoolAnnouncement {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let status = self.status();
+            if let Some(pool) = status.pools.iter().find(|p| p.kind == kind && fits(p)) {
+                return pool.clone();
+            }
+            assert!(Instant::now() < end, "{}", self.story());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub async fn complaint(&self, kind: &str, part: &str) -> String {
+        let has = |line: &&String| line.contains(part);
+        let pool = self
+            .pool_until(kind, |p| p.complaints.iter().any(|c| has(&c)))
+            .await;
+        pool.complaints
+            .iter()
+            .find(has)
+            .cloned()
+            .expect("found above")
+    }
+
+    fn story(&self) -> String {
+        format!("said {:#?}\nstatus {:#?}", self.said, self.status().pools)
+    }
+
+    /// Drains and checks that no process is left.
+    pub async fn close(mut self) {
+        if let Some(wee) = self.wee.take() {
+            let drained = tokio::time::timeout(LIMIT, wee.drain()).await;
+            assert!(drained.is_ok(), "drained within {LIMIT:?}");
+        }
+        let instances = self.state.path().join("instances");
+        let left = std::fs::read_dir(instances).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "no instance is left");
+    }
+}
+
+/// A secret as logic sends it.
+pub fn sealed(values: &[(&str, &str)]) -> SealedSecret {
+    let name = "lab";
+    let seal_one = |(n, (key, value)): (u8, &(&str, &str))| {
+        let place = format!("{name}/{key}");
+        (key.to_string(), seal(&KEY, [n; 24], &place, value))
+    };
+    SealedSecret {
+        name: name.to_owned(),
+        data: (0u8..)
+            .zip(values)
+            .map(seal_one)
+            .collect::<BTreeMap<_, _>>(),
+    }
+}
+
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace")
+        .to_owned()
+}
+
+/// The echo worker: its manifest with an absolute command, and its folder. Built once when missing.
+pub fn echo() -> (Manifest, PathBuf) {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let program = BUILT.get_or_init(|| {
+        let own = std::env::current_exe().expect("this test's path");
+        let profile = own
+            .ancestors()
+            .nth(2)
+            .expect("target/<profile>/deps/<test>");
+        let program = profile.join("sengu-worker-echo");
+        if !program.is_file() {
+            let mut build = std::process::Command::new(env!("CARGO"));
+            build.args(["build", "-p", "sengu-worker-echo"]);
+            if profile.ends_with("release") {
+                build.arg("--release");
+            }
+            let status = build.current_dir(workspace()).status().expect("run cargo");
+            assert!(status.success(), "build the echo worker");
+        }
+        program
+    });
+    let folder = workspace().join("workers/echo");
+    let text = std::fs::read_to_string(folder.join("worker.toml")).expect("worker.toml");
+    let mut manifest = Manifest::parse(&text).expect("a manifest");
+    manifest.command = vec![program.display().to_string()];
+    (manifest, folder)
+}
+
+/// A worker made to behave badly in the way its name says: `tests/bad/<name>`.
+pub fn bad(name: &str) -> (Manifest, PathBuf) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad");
+    let text = format!(
+        "name = \"{name}\"\nversion = \"1.0.0\"\nprotocol = 1\ncommand = [\"python3\", \"-u\", \
+         \"{}/bad.py\", \"{name}\"]\nslots = 4\n[pool]\nmax = 1\n[[action]]\nname = \"go\"\n\
+         effect = \"once\"\n",
+        folder.display()
+    );
+    (Manifest::parse(&text).expect("a manifest"), folder)
+}
