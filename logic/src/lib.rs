@@ -1,1 +1,19 @@
 //! The Logic Environment: turns requests, schedules and drift into tasks and keeps their truth.
+//!
+//! This crate exists so that logic can see neither a database nor a broker nor a worker: only the ports. It must never
+//! talk to a device, and never report anything other than it was.
+
+pub mod api;
+pub mod catalog;
+mod clock;
+mod core;
+pub mod dispatch;
+pub mod documents;
+pub mod inventory;
+mod metrics;
+mod records;
+mod service;
+mod tasks;
+mod why;
+
+pub use crate::core::{Logic, LogicConfig, StartError};

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The effect class of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// Changes nothing. Repeated freely.

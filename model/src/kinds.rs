@@ -88,6 +88,7 @@ fn default_observe() -> String {
 
 /// `kind: Run`: one action over many targets, in batches, with a failure budget.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RunSpec {
     pub action: String,
@@ -123,6 +124,7 @@ pub struct RunSpec {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum RunPhase {
     Running,
     /// Asked to end; tasks in hand are still ending.
@@ -146,6 +148,7 @@ impl RunPhase {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RunStatus {
     pub phase: RunPhase,
@@ -170,6 +173,7 @@ pub struct RunStatus {
 
 /// Targets of a run by where they stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct RunCounts {
     /// Their batch has not begun.
@@ -190,6 +194,7 @@ pub struct RunCounts {
 
 /// `status.conditions` of any record, as in Kubernetes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
     #[serde(rename = "type")]

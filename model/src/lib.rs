@@ -8,6 +8,8 @@ pub mod id;
 pub mod kinds;
 pub mod limits;
 pub mod manifest;
+#[cfg(feature = "openapi")]
+mod openapi;
 pub mod outcome;
 pub mod problem;
 pub mod quantity;

@@ -6,6 +6,7 @@ use std::fmt;
 
 /// The end of a task. JSON: `{"status":"done","changed":true,...}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Outcome {
     /// It is so; the worker read it back.
@@ -21,6 +22,7 @@ pub enum Outcome {
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Done {
     /// False when the target already was as wanted (or for a read).
     #[serde(default)]
@@ -35,6 +37,7 @@ pub struct Done {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Failure {
     pub code: FailureCode,
     /// One line for a person; never a secret.
@@ -50,6 +53,7 @@ pub struct Failure {
 
 /// Failure codes are few and shared by all kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCode {
     /// The target (or worker) says no, and will say no again.

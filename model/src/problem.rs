@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Codes are part of the API: never rename one. The HTTP status follows from the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     Unauthenticated,
@@ -109,6 +110,7 @@ impl Code {
 
 /// An RFC 9457 problem. `errors` names every place that is wrong, not only the first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 #[error("{code}: {detail}", code = self.code.as_str())]
 pub struct Problem {
@@ -130,6 +132,7 @@ pub struct Problem {
 
 /// One wrong place in a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Fault {
     /// File or source, line, document and field: `targets.yaml:12 document 3 spec.address`.

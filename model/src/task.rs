@@ -6,6 +6,7 @@ use serde_json::{Value, value::RawValue};
 
 /// Who goes first. The numbers are stored: never reuse one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
     /// Waits for its run's batch; never dispatched.
@@ -79,6 +80,7 @@ fn empty_object() -> RawBody {
 
 /// Where a task stands, as shown to people and programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
     Held,
@@ -90,6 +92,7 @@ pub enum TaskState {
 
 /// How a task ended and who did it, as stored and shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Ending {
     pub outcome: crate::Outcome,
@@ -117,6 +120,7 @@ pub struct Ending {
 
 /// A task as the API gives it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TaskView {
     pub id: TaskId,

@@ -127,6 +127,7 @@ pub enum Event {
 
 /// One line of a task's log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LogLine {
     pub at: Time,
     pub level: super::worker::Level,
@@ -135,6 +136,7 @@ pub struct LogLine {
 
 /// What a WEE says of itself in the retained directory under `wee/<name>`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WeeAnnouncement {
     pub v: u32,
     pub name: String,
@@ -148,6 +150,7 @@ pub struct WeeAnnouncement {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PoolAnnouncement {
     pub kind: String,
     pub version: String,

@@ -1,0 +1,67 @@
+//! The API's description, generated from the handlers. `sengu openapi` prints it; the repo keeps a copy.
+
+use super::{records, runs, system, tasks, watch};
+use crate::core::Logic;
+use std::sync::Arc;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "sengu",
+        version = "1",
+        description = "Observe and control a datacenter. Errors are RFC 9457 problems with a stable `code`.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    components(schemas(
+        sengu_model::Problem,
+        sengu_model::kinds::RunStatus,
+        sengu_model::kinds::Condition
+    )),
+    modifiers(&Bearer),
+    security(("bearer" = []))
+)]
+struct Document;
+
+struct Bearer;
+
+impl utoipa::Modify for Bearer {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_with(Default::default);
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        components.add_security_scheme("bearer", scheme);
+    }
+}
+
+/// Every documented route.
+pub(super) fn routes() -> OpenApiRouter<Arc<Logic>> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(records::apply))
+        .routes(routes!(records::list))
+        .routes(routes!(records::get, records::put, records::delete))
+        .routes(routes!(records::uncordon))
+        .routes(routes!(tasks::create, tasks::list))
+        .routes(routes!(tasks::get))
+        .routes(routes!(tasks::cancel))
+        .routes(routes!(tasks::logs))
+        .routes(routes!(runs::create))
+        .routes(routes!(runs::get))
+        .routes(routes!(runs::cancel))
+        .routes(routes!(runs::retry))
+        .routes(routes!(runs::targets))
+        .routes(routes!(runs::why))
+        .routes(routes!(watch::records))
+        .routes(routes!(watch::results))
+        .routes(routes!(system::version))
+        .routes(routes!(system::top))
+        .routes(routes!(system::kinds))
+        .routes(routes!(system::kind))
+}
+
+/// The document as JSON.
+pub fn document() -> String {
+    let (_, document) = routes().split_for_parts();
+    document.to_pretty_json().unwrap_or_default() + "\n"
+}

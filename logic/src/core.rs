@@ -1,0 +1,357 @@
+//! The logic role as one value: what is shared, how it starts and how it ends.
+
+use crate::catalog::{Catalog, CatalogError, Kind};
+use crate::dispatch::{self, Dispatch};
+use crate::inventory::{Inventory, KeptStatus, Other, Target};
+use crate::metrics::Metrics;
+use crate::{clock, service};
+use parking_lot::{Mutex, RwLock};
+use sengu_interconnect::{Broker, BrokerError};
+use sengu_model::id::IdSource;
+use sengu_model::kinds::TargetSpec;
+use sengu_model::seal::SealKey;
+use sengu_model::wire::envelope::{WeeAnnouncement, WorkerOffer};
+use sengu_model::{Metadata, Record, TaskId, Time, Uid};
+use sengu_store::{Expect, Op, Store, StoreError, StoredRecord};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+const START_PAGE: usize = 2_000;
+
+pub struct LogicConfig {
+    pub seal_key: SealKey,
+    /// Bearer token of the API.
+    pub token: String,
+    /// Worker kinds found at start.
+    pub offers: Vec<WorkerOffer>,
+    pub sengu_version: String,
+    pub roles: Vec<String>,
+    /// Ended tasks and streams are kept this long, in milliseconds.
+    pub retention_ms: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("read the store")]
+    Store(#[from] StoreError),
+    #[error("reach the interconnect")]
+    Broker(#[from] BrokerError),
+    #[error("load workers")]
+    Catalog(#[from] CatalogError),
+}
+
+/// What all parts of logic share.
+pub struct Shared {
+    pub store: Arc<dyn Store>,
+    pub broker: Arc<dyn Broker>,
+    pub config: LogicConfig,
+    /// Number of this life; first half of every fence.
+    pub epoch: u64,
+    pub started_at: Time,
+    pub inventory: RwLock<Inventory>,
+    pub catalog: RwLock<Arc<Catalog>>,
+    pub ids: Mutex<IdSource>,
+    /// One writer of declared records at a time: expectations are checked against the inventory.
+    pub writes: tokio::sync::Mutex<()>,
+    /// Newest revision that is in the inventory.
+    pub revision: watch::Sender<u64>,
+    /// Counts changes of what people declared.
+    pub declared: AtomicU64,
+    /// Newest position of the stream of results.
+    pub position: watch::Sender<u64>,
+    pub wees: RwLock<BTreeMap<String, WeeAnnouncement>>,
+    pub waiters: Waiters,
+    pub metrics: Metrics,
+    pub idempotency: crate::api::idempotency::Remembered,
+    pub watches: tokio::sync::Semaphore,
+}
+
+/// Those who wait for the end of a task.
+#[derive(Default)]
+pub struct Waiters(Mutex<HashMap<TaskId, Vec<oneshot::Sender<()>>>>);
+
+impl Waiters {
+    pub fn wait(&self, task: TaskId) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiters = self.0.lock();
+        let list = waiters.entry(task).or_default();
+        list.retain(|w| !w.is_closed());
+        list.push(sender);
+        receiver
+    }
+
+    pub fn wake(&self, task: TaskId) {
+        let mut waiters = self.0.lock();
+        if waiters.is_empty() {
+            return;
+        }
+        for waiter in waiters.remove(&task).into_iter().flatten() {
+            let _ = waiter.send(());
+        }
+    }
+
+    /// Drops those who went away.
+    pub fn tidy(&self) {
+        self.0.lock().retain(|_, list| {
+            list.retain(|w| !w.is_closed());
+            !list.is_empty()
+        });
+    }
+}
+
+impl Shared {
+    pub fn next_id(&self) -> u64 {
+        self.ids.lock().next(clock::now())
+    }
+
+    /// Something that people declare has changed.
+    pub fn declared(&self) {
+        self.declared.fetch_add(1, Ordering::Release);
+    }
+
+    /// Tells watchers that records up to the last of these are in the inventory.
+    pub fn wrote(&self, revisions: &[u64]) {
+        if let Some(last) = revisions.iter().max() {
+            self.revision.send_modify(|r| *r = (*r).max(*last));
+        }
+    }
+
+    /// Writes a record that sengu itself owns (Run, Worker, Wee); the last writer wins.
+    pub async fn put_own(
+        &self,
+        kind: &str,
+        name: &str,
+        spec: serde_json::Value,
+        status: serde_json::Value,
+    ) -> Result<Arc<Other>, StoreError> {
+        let (known, created_at) = {
+            let inventory = self.inventory.read();
+            let known = inventory.other(kind, name);
+            let created = known.and_then(|k| k.record.metadata.created_at);
+            (known.map(|k| k.uid), created.unwrap_or_else(clock::now))
+        };
+        let uid = known.unwrap_or_else(|| Uid(self.next_id()));
+        let mut record = Record {
+            api_version: sengu_model::record::API_VERSION.to_owned(),
+            kind: kind.to_owned(),
+            metadata: Metadata {
+                name: name.to_owned(),
+                created_at: Some(created_at),
+                ..Metadata::default()
+            },
+            spec,
+            status,
+        };
+        let body = serde_json::to_vec(&record).unwrap_or_default();
+        let op = Op::PutRecord {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            uid,
+            expect: Expect::Anything,
+            body: body.into(),
+        };
+        let committed = self.store.commit(vec![op].into()).await?;
+        let revision = committed.revisions.first().copied().unwrap_or_default();
+        record.metadata.uid = Some(uid);
+        record.metadata.revision = Some(revision);
+        let other = Arc::new(Other {
+            uid,
+            revision,
+            record,
+        });
+        {
+            let mut inventory = self.inventory.write();
+            let key = (kind.into(), name.into());
+            // Two writers of one record may come here in the other order.
+            if inventory
+                .others
+                .get(&key)
+                .is_none_or(|o| o.revision < revision)
+            {
+                inventory.others.insert(key, other.clone());
+            }
+        }
+        self.wrote(&committed.revisions);
+        Ok(other)
+    }
+}
+
+/// The running logic role.
+pub struct Logic {
+    pub shared: Arc<Shared>,
+    pub dispatch: dispatch::Handle,
+    pub control: service::control::Handle,
+}
+
+impl Logic {
+    /// Loads the store, begins a new epoch, and starts dispatch and the services on the current tokio runtime.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a worker's manifest cannot be used.
+    pub async fn start(
+        config: LogicConfig,
+        store: Arc<dyn Store>,
+        broker: Arc<dyn Broker>,
+    ) -> Result<Arc<Logic>, StartError> {
+        let last_id = store.status().await?.last_id;
+        let epoch = next_epoch(store.as_ref()).await?;
+        let mut catalog = Catalog::default();
+        for offer in &config.offers {
+            let kind = Kind::new(offer.clone())?;
+            catalog.kinds.insert(kind.name().to_owned(), Arc::new(kind));
+        }
+        let (inventory, newest) = load(store.as_ref()).await?;
+        let shared = Arc::new(Shared {
+            store,
+            broker,
+            config,
+            epoch,
+            started_at: clock::now(),
+            inventory: RwLock::new(inventory),
+            catalog: RwLock::new(Arc::new(catalog)),
+            ids: Mutex::new(IdSource::after(last_id)),
+            writes: tokio::sync::Mutex::new(()),
+            revision: watch::Sender::new(newest),
+            declared: AtomicU64::new(1),
+            position: watch::Sender::new(0),
+            wees: RwLock::new(BTreeMap::new()),
+            waiters: Waiters::default(),
+            metrics: Metrics::default(),
+            idempotency: crate::api::idempotency::Remembered::default(),
+            watches: tokio::sync::Semaphore::new(sengu_model::limits::WATCHES_MAX),
+        });
+        publish_offers(&shared).await?;
+
+        let (dispatch, inputs) = dispatch::Handle::channel();
+        let (control, control_inputs) = service::control::Handle::channel();
+        let reports = Dispatch::subscribe(&shared).await?;
+        let actor = Dispatch::new(shared.clone(), inputs, reports, control.sender());
+        tokio::spawn(actor.run());
+        tokio::spawn(service::control::run(
+            shared.clone(),
+            dispatch.clone(),
+            control_inputs,
+        ));
+        tokio::spawn(service::observe::run(shared.clone(), dispatch.clone()));
+        tokio::spawn(service::wees::run(shared.clone(), dispatch.clone()));
+        tokio::spawn(service::retention::run(shared.clone()));
+        Ok(Arc::new(Logic {
+            shared,
+            dispatch,
+            control,
+        }))
+    }
+
+    /// Stops dispatch after what is pending is durable, then closes the store.
+    pub async fn stop(&self) {
+        let limit = Duration::from_millis(sengu_model::limits::DRAIN_MAX_MS);
+        let stopped = self.dispatch.ask(dispatch::Input::Stop);
+        if tokio::time::timeout(limit, stopped).await.is_err() {
+            tracing::warn!("dispatch did not stop in time; the next start settles what is open");
+        }
+        if let Err(error) = self.shared.store.close().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "store not closed");
+        }
+    }
+}
+
+async fn next_epoch(store: &dyn Store) -> Result<u64, StoreError> {
+    let last = store.meta("epoch").await?;
+    let last = last
+        .and_then(|b| std::str::from_utf8(&b).ok()?.parse::<u64>().ok())
+        .unwrap_or(0);
+    let epoch = last + 1;
+    let value = epoch.to_string().into();
+    store
+        .commit(
+            vec![Op::PutMeta {
+                key: "epoch".to_owned(),
+                value,
+            }]
+            .into(),
+        )
+        .await?;
+    Ok(epoch)
+}
+
+async fn load(store: &dyn Store) -> Result<(Inventory, u64), StoreError> {
+    let mut inventory = Inventory::default();
+    let mut after: Option<(String, String)> = None;
+    let mut newest = 0;
+    let mut kept = Vec::new();
+    loop {
+        let from = after.as_ref().map(|(k, n)| (k.as_str(), n.as_str()));
+        let page = store.records("", from, START_PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = Some((last.kind.clone(), last.name.clone()));
+        for stored in page {
+            newest = newest.max(stored.revision);
+            if stored.kind == "TargetStatus" {
+                kept.push(stored);
+            } else if let Err(error) = take(&mut inventory, &stored) {
+                // One record from a later version must not keep the fleet from being driven.
+                tracing::error!(kind = stored.kind, name = stored.name, %error, "record not understood");
+            }
+        }
+    }
+    for stored in kept {
+        let texts = inventory.texts.clone();
+        let target = inventory
+            .target(&stored.name)
+            .filter(|t| t.uid == stored.uid);
+        if let Some(target) = target
+            && let Ok(status) = serde_json::from_slice::<KeptStatus>(&stored.body)
+        {
+            target.restore(&status, &texts);
+        }
+    }
+    Ok((inventory, newest.max(store.status().await?.revision)))
+}
+
+fn take(inventory: &mut Inventory, stored: &StoredRecord) -> Result<(), serde_json::Error> {
+    let mut record: Record = serde_json::from_slice(&stored.body)?;
+    record.metadata.uid = Some(stored.uid);
+    record.metadata.revision = Some(stored.revision);
+    if stored.kind == "Target" {
+        let spec: TargetSpec = serde_json::from_value(record.spec.clone())?;
+        let body = std::str::from_utf8(&stored.body).unwrap_or_default();
+        let target = Target::new(&record, &spec, body, &inventory.texts);
+        inventory.put_target(target);
+    } else {
+        let key = (stored.kind.as_str().into(), stored.name.as_str().into());
+        let other = Other {
+            uid: stored.uid,
+            revision: stored.revision,
+            record,
+        };
+        inventory.others.insert(key, Arc::new(other));
+    }
+    Ok(())
+}
+
+/// Tells the execution environments what may be run, and keeps a Worker record of each kind.
+async fn publish_offers(shared: &Arc<Shared>) -> Result<(), StartError> {
+    let kinds: Vec<Arc<Kind>> = shared.catalog.read().kinds.values().cloned().collect();
+    for kind in kinds {
+        let offer = &kind.offer;
+        let body = serde_json::to_vec(offer).unwrap_or_default();
+        shared
+            .broker
+            .retain(format!("worker/{}", kind.name()), Some(body.into()))
+            .await?;
+        let spec = serde_json::to_value(&offer.manifest).unwrap_or_default();
+        let status = serde_json::json!({ "digest": offer.digest, "folder": offer.folder });
+        let same = shared
+            .inventory
+            .read()
+            .other("Worker", kind.name())
+            .is_some_and(|known| known.record.spec == spec && known.record.status == status);
+        if !same {
+            shared.put_own("Worker", kind.name(), spec, status).await?;
+        }
+    }
+    Ok(())
+}

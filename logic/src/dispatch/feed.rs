@@ -1,0 +1,278 @@
+//! From the store into the lanes: the backlog stays in the store and is read in pages while there is room.
+
+use super::{Dispatch, Payload, Probing, Ready, Task};
+use crate::dispatch::lanes::{Inserted, Stage};
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use sengu_model::task::{Priority, TaskBody};
+use sengu_model::{Effect, FailureCode, Outcome, TaskId, Time, Uid, limits};
+use sengu_store::{OpenTask, StoreError};
+
+const PRIORITIES: [Priority; 2] = [Priority::People, Priority::Batch];
+
+/// Where reading stands.
+pub struct Feed {
+    cursors: [Cursor; 2],
+    pub loads: FuturesUnordered<BoxFuture<'static, Page>>,
+}
+
+/// One priority's place in the store.
+struct Cursor {
+    /// Everything up to here was looked at.
+    after: TaskId,
+    /// There may be more in the store.
+    behind: bool,
+    loading: bool,
+    /// Something was left in the store while a page was on its way.
+    again: bool,
+}
+
+pub struct Page {
+    what: What,
+    limit: usize,
+    tasks: Result<Vec<OpenTask>, StoreError>,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Backlog(usize),
+    Lane(Uid),
+}
+
+impl Feed {
+    /// At start everything is still in the store.
+    pub fn from_the_start() -> Feed {
+        let cursor = || Cursor {
+            after: TaskId(0),
+            behind: true,
+            loading: false,
+            again: false,
+        };
+        Feed {
+            cursors: [cursor(), cursor()],
+            loads: FuturesUnordered::new(),
+        }
+    }
+
+    /// Tasks from `from` on are in the store and not in memory.
+    pub fn behind(&mut self, priority: Priority, from: TaskId) {
+        let Some(at) = PRIORITIES.iter().position(|p| *p == priority) else {
+            return;
+        };
+        let cursor = &mut self.cursors[at];
+        cursor.after = cursor.after.min(TaskId(from.0.saturating_sub(1)));
+        cursor.behind = true;
+        cursor.again |= cursor.loading;
+    }
+}
+
+impl Dispatch {
+    /// Takes freshly committed tasks straight into their lanes, or leaves them in the store when there is a backlog.
+    pub(super) fn take_new(&mut self, tasks: Vec<Ready>, now: Time) {
+        for ready in tasks {
+            let at = PRIORITIES.iter().position(|p| *p == ready.priority);
+            let Some(at) = at else { continue };
+            let full = self.lanes.waiting() >= limits::DISPATCH_WINDOW_MAX;
+            // People's tasks do not queue behind what is still to be read of their own priority only.
+            if self.feed.cursors[at].behind || full {
+                self.feed.behind(ready.priority, ready.id);
+            } else {
+                self.insert(ready, now, false);
+            }
+        }
+    }
+
+    pub(super) fn insert(&mut self, ready: Ready, now: Time, refill: bool) -> Inserted {
+        let class = ready.payload.effect.class();
+        let (zone, kind) = (
+            ready.payload.target.zone.clone(),
+            ready.payload.target.kind.clone(),
+        );
+        let queue = self.queue(&zone, &kind, class);
+        let limits = ready.payload.target.lane_limits(&ready.payload.kind);
+        let task = Task {
+            id: ready.id,
+            target: ready.payload.target.uid,
+            queue,
+            class,
+            priority: ready.priority,
+            attempt: ready.attempt,
+            not_before: ready.not_before,
+            stage: Stage::Waiting,
+            payload: ready.payload,
+        };
+        self.lanes.insert(task, &limits, now, refill)
+    }
+
+    /// Asks the store for more where there is room.
+    pub(super) fn ask_for_more(&mut self) {
+        for (at, priority) in PRIORITIES.into_iter().enumerate() {
+            // The batch backlog may fill three quarters, so that people's always finds room.
+            let room = match priority {
+                Priority::Batch => limits::DISPATCH_WINDOW_MAX * 3 / 4,
+                _ => limits::DISPATCH_WINDOW_MAX,
+            };
+            let cursor = &mut self.feed.cursors[at];
+            if !cursor.behind
+                || cursor.loading
+                || self.lanes.waiting() + limits::BACKLOG_PAGE > room
+            {
+                continue;
+            }
+            cursor.loading = true;
+            cursor.again = false;
+            let (store, after, limit) = (
+                self.shared.store.clone(),
+                cursor.after,
+                limits::BACKLOG_PAGE,
+            );
+            self.feed.loads.push(Box::pin(async move {
+                let tasks = store.open_tasks(priority, after, limit).await;
+                Page {
+                    what: What::Backlog(at),
+                    limit,
+                    tasks,
+                }
+            }));
+        }
+        for (target, after) in self.lanes.take_refills() {
+            let (store, limit) = (self.shared.store.clone(), limits::LANE_WINDOW_MAX);
+            self.feed.loads.push(Box::pin(async move {
+                let tasks = store.lane_tasks(target, after, limit).await;
+                Page {
+                    what: What::Lane(target),
+                    limit,
+                    tasks,
+                }
+            }));
+        }
+    }
+
+    pub(super) fn take_page(&mut self, page: Page) {
+        let now = crate::clock::now();
+        let tasks = match page.tasks {
+            Ok(tasks) => tasks,
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the backlog cannot be read"
+                );
+                match page.what {
+                    What::Backlog(at) => self.feed.cursors[at].loading = false,
+                    What::Lane(target) => self.lanes.refilled(target, false),
+                }
+                return;
+            }
+        };
+        let (count, last) = (tasks.len(), tasks.last().map(|t| t.id));
+        match page.what {
+            What::Backlog(at) => {
+                let cursor = &mut self.feed.cursors[at];
+                cursor.loading = false;
+                if !cursor.again {
+                    cursor.after = last.map_or(cursor.after, |l| l.max(cursor.after));
+                    cursor.behind = count == page.limit;
+                }
+                for open in tasks {
+                    self.take_open(open, now, false);
+                }
+            }
+            What::Lane(target) => {
+                let mut full = false;
+                for open in tasks {
+                    full |= self.take_open(open, now, true) == Inserted::LaneFull;
+                }
+                self.lanes.refilled(target, count < page.limit && !full);
+            }
+        }
+    }
+
+    fn take_open(&mut self, open: OpenTask, now: Time, refill: bool) -> Inserted {
+        if self.cancelled.contains(&open.id) || self.lanes.get(open.id).is_some() {
+            return Inserted::Known;
+        }
+        let id = open.id;
+        let ready = match self.ready(open, now) {
+            Ok(ready) => ready,
+            Err((open, outcome)) => {
+                self.end_stored(&open, outcome, now);
+                return Inserted::Known;
+            }
+        };
+        let unsettled = ready.payload.sent_at.is_some();
+        let inserted = self.insert(ready, now, refill);
+        if unsettled && inserted == Inserted::Queued {
+            self.settle_lost(id, "sengu was restarted while it was out", now);
+        }
+        inserted
+    }
+
+    /// From a stored task to one that can be sent, or the outcome with which it ends here.
+    #[allow(clippy::result_large_err)] // the error path is rare and owns what it ends
+    fn ready(&self, open: OpenTask, now: Time) -> Result<Ready, (OpenTask, Outcome)> {
+        let refuse = |open, why: String| Err((open, Outcome::failed(FailureCode::Refused, why)));
+        let body: TaskBody = match serde_json::from_slice(&open.body) {
+            Ok(body) => body,
+            Err(e) => return refuse(open, format!("stored task cannot be read: {e}")),
+        };
+        let target = self
+            .shared
+            .inventory
+            .read()
+            .by_uid
+            .get(&open.target)
+            .cloned();
+        let Some(target) = target else {
+            return refuse(open, format!("target {} was deleted", body.target));
+        };
+        let kind = self.shared.catalog.read().kinds.get(&body.kind).cloned();
+        let Some(kind) = kind else {
+            return refuse(
+                open,
+                format!("no worker of kind {} is known any more", body.kind),
+            );
+        };
+        let Some(action) = kind.actions.get(&body.action).cloned() else {
+            return refuse(
+                open,
+                format!("kind {} has no action {} any more", body.kind, body.action),
+            );
+        };
+        let checkpoint = open.checkpoint.as_ref().and_then(|c| {
+            serde_json::value::RawValue::from_string(String::from_utf8_lossy(c).into_owned()).ok()
+        });
+        let probing = match (open.sent, body.effect) {
+            (Some(sent), Effect::Probe) => Some(Probing {
+                since: sent.at,
+                why: "sengu was restarted while it was out".to_owned(),
+                tries: 0,
+            }),
+            _ => None,
+        };
+        Ok(Ready {
+            id: open.id,
+            priority: open.priority,
+            attempt: open.attempt.max(1),
+            not_before: open.not_before.unwrap_or(now.min(Time(0))),
+            payload: Payload {
+                target,
+                kind,
+                action,
+                effect: body.effect,
+                params: body.params,
+                timeout_ms: body.timeout_ms,
+                start_by: body.start_by,
+                run: open.run,
+                batch: open.batch,
+                volatile: false,
+                history: open.history.lines().map(str::to_owned).collect(),
+                checkpoint,
+                cancelled: false,
+                lease_until: Time(0),
+                probing,
+                sent_at: open.sent.map(|s| s.at),
+                wee: None,
+            },
+        })
+    }
+}

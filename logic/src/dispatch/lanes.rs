@@ -1,0 +1,770 @@
+//! Lanes: which waiting task may go next. Pure: time is passed in, nothing is awaited.
+//!
+//! Each target has one lane. Changing tasks of a target run one at a time and in order; reads run beside them; all
+//! together stay within the target's session limit, its rate, and its rest after `busy`. Each queue (zone, kind, class) has
+//! a window; the last part of it is kept for people. It must never look at the whole backlog to pick one task.
+
+use sengu_model::manifest::LaneLimits;
+use sengu_model::task::Priority;
+use sengu_model::{Class, TaskId, Time, Uid, limits};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+
+/// Index of a queue in this structure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QueueIndex(pub u32);
+
+/// A task in memory. `P` is what the shell needs to send it; lanes never look into it.
+#[derive(Debug)]
+pub struct Task<P> {
+    pub id: TaskId,
+    pub target: Uid,
+    pub queue: QueueIndex,
+    pub class: Class,
+    pub priority: Priority,
+    pub attempt: u32,
+    pub not_before: Time,
+    pub stage: Stage,
+    pub payload: P,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Waiting,
+    /// Picked; being marked in the store or published.
+    Sending,
+    Sent {
+        at: Time,
+    },
+    Started {
+        at: Time,
+    },
+    /// The outcome is known and being made durable; the lane is still held.
+    Settling,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    Queued,
+    /// The lane holds as many as it may in memory: leave the task in the store.
+    LaneFull,
+    /// A sweep of this target is already on its way.
+    Coalesced,
+    /// It is here already.
+    Known,
+}
+
+/// Why a lane (or its head) does not move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blocked {
+    /// Its turn in the window: `in_flight` of `window` are out.
+    Window { in_flight: u32, window: u32 },
+    /// Another changing task of the target is in hand.
+    Holder(TaskId),
+    /// As many tasks are in hand as the target bears.
+    Sessions(u16),
+    /// The target asked for rest, or the retry waits.
+    Until(Time),
+    /// Earlier changing tasks of the same target come first.
+    Behind(TaskId),
+    /// Not blocked: it is out, or goes out at once.
+    No,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    changes: VecDeque<TaskId>,
+    reads: VecDeque<TaskId>,
+    changing: Option<TaskId>,
+    in_hand: u16,
+    sweep: bool,
+    sessions: u16,
+    interval_ms: u64,
+    next_start: Time,
+    cool_until: Time,
+    /// More tasks of this lane are in the store, above this id.
+    more_after: Option<TaskId>,
+    /// The store is being asked for more.
+    refilling: bool,
+    /// In which ready list the lane stands, by class.
+    listed: [Option<Priority>; 2],
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    window: u32,
+    in_flight: u32,
+    /// Lanes with a task that may go, by priority of their head: people, batch, sweep.
+    ready: [VecDeque<(Uid, Class)>; 3],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Lane(Uid),
+    Lease(TaskId),
+}
+
+#[derive(Debug)]
+pub struct Lanes<P> {
+    tasks: HashMap<TaskId, Task<P>>,
+    lanes: HashMap<Uid, Lane>,
+    queues: Vec<QueueState>,
+    timers: BinaryHeap<Reverse<(Time, Timer)>>,
+    turn: usize,
+    refills: Vec<Uid>,
+    waiting: usize,
+}
+
+impl<P> Default for Lanes<P> {
+    fn default() -> Self {
+        Lanes {
+            tasks: HashMap::new(),
+            lanes: HashMap::new(),
+            queues: Vec::new(),
+            timers: BinaryHeap::new(),
+            turn: 0,
+            refills: Vec::new(),
+            waiting: 0,
+        }
+    }
+}
+
+fn slot(class: Class) -> usize {
+    match class {
+        Class::Control => 0,
+        Class::Observe => 1,
+    }
+}
+
+fn list(priority: Priority) -> usize {
+    match priority {
+        Priority::Held | Priority::People => 0,
+        Priority::Batch => 1,
+        Priority::Sweep => 2,
+    }
+}
+
+/// How much of a window each priority may fill: a tenth is kept for people, a quarter from sweeps.
+pub fn share(window: u32, priority: Priority) -> u32 {
+    match priority {
+        Priority::Held | Priority::People => window,
+        Priority::Batch => (window - window / 10).clamp(1.min(window), window),
+        Priority::Sweep => (window - window / 4).clamp(1.min(window), window),
+    }
+}
+
+impl<P> Lanes<P> {
+    pub fn add_queue(&mut self) -> QueueIndex {
+        self.queues.push(QueueState::default());
+        QueueIndex(self.queues.len() as u32 - 1)
+    }
+
+    pub fn set_window(&mut self, queue: QueueIndex, window: u32) {
+        self.queues[queue.0 as usize].window = window;
+    }
+
+    /// `(in flight, window)`.
+    pub fn window(&self, queue: QueueIndex) -> (u32, u32) {
+        let q = &self.queues[queue.0 as usize];
+        (q.in_flight, q.window)
+    }
+
+    pub fn get(&self, id: TaskId) -> Option<&Task<P>> {
+        self.tasks.get(&id)
+    }
+
+    pub fn get_mut(&mut self, id: TaskId) -> Option<&mut Task<P>> {
+        self.tasks.get_mut(&id)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Task<P>> {
+        self.tasks.values()
+    }
+
+    /// Tasks in memory that were not sent yet.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Lanes whose rest in the store should be read now; each is given once until `refilled`.
+    pub fn take_refills(&mut self) -> Vec<(Uid, TaskId)> {
+        let mut out = Vec::new();
+        for uid in std::mem::take(&mut self.refills) {
+            if let Some(lane) = self.lanes.get_mut(&uid)
+                && let Some(after) = lane.more_after
+                && !lane.refilling
+            {
+                lane.refilling = true;
+                out.push((uid, after));
+            }
+        }
+        out
+    }
+
+    /// The rest of a lane was read up to its end, or to a full lane.
+    pub fn refilled(&mut self, target: Uid, reached_end: bool) {
+        if let Some(lane) = self.lanes.get_mut(&target) {
+            lane.refilling = false;
+            if reached_end {
+                lane.more_after = None;
+            }
+        }
+        self.drop_if_idle(target);
+    }
+
+    /// Puts a waiting task into its lane. `refill`: it was read as the rest of its lane.
+    pub fn insert(
+        &mut self,
+        task: Task<P>,
+        limits: &LaneLimits,
+        now: Time,
+        refill: bool,
+    ) -> Inserted {
+        if self.tasks.contains_key(&task.id) {
+            return Inserted::Known;
+        }
+        let (id, target, class, priority) = (task.id, task.target, task.class, task.priority);
+        let lane = self.lanes.entry(target).or_default();
+        lane.sessions = limits.sessions.max(1);
+        lane.interval_ms = if limits.rate_per_s > 0.0 {
+            (1000.0 / limits.rate_per_s).ceil() as u64
+        } else {
+            0
+        };
+        if priority == Priority::Sweep {
+            if lane.sweep {
+                return Inserted::Coalesced;
+            }
+            lane.sweep = true;
+        } else {
+            if lane.more_after.is_some() && !refill {
+                return Inserted::LaneFull;
+            }
+            let queued = lane.changes.len() + lane.reads.len();
+            if queued >= limits::LANE_WINDOW_MAX {
+                // Everything after the last one taken stays in the store.
+                let last = lane.changes.iter().chain(&lane.reads).max().copied();
+                lane.more_after = lane.more_after.max(last);
+                return Inserted::LaneFull;
+            }
+            if refill {
+                lane.more_after = lane.more_after.max(Some(id));
+            }
+        }
+        let tasks = &self.tasks;
+        match class {
+            Class::Control => {
+                let at = lane.changes.partition_point(|t| *t < id);
+                lane.changes.insert(at, id);
+            }
+            Class::Observe => {
+                let key = |t: &TaskId| (tasks.get(t).map_or(priority, |t| t.priority), *t);
+                let at = lane.reads.partition_point(|t| key(t) < (priority, id));
+                lane.reads.insert(at, id);
+            }
+        }
+        self.waiting += 1;
+        self.tasks.insert(id, task);
+        self.offer(target, class, now);
+        Inserted::Queued
+    }
+
+    /// Lists the lane as ready if its head of that class may go now, or sets a timer for when it may.
+    fn offer(&mut self, target: Uid, class: Class, now: Time) {
+        let Some(lane) = self.lanes.get_mut(&target) else {
+            return;
+        };
+        let head = match class {
+            Class::Control if lane.changing.is_some() => None,
+            Class::Control => lane.changes.front(),
+            Class::Observe => lane.reads.front(),
+        };
+        let Some(head) = head.and_then(|id| self.tasks.get(id)) else {
+            return;
+        };
+        if lane.in_hand >= lane.sessions {
+            return; // offered again when one ends
+        }
+        let at = head.not_before.max(lane.cool_until).max(lane.next_start);
+        if at > now {
+            self.timers.push(Reverse((at, Timer::Lane(target))));
+            return;
+        }
+        if lane.listed[slot(class)].is_some_and(|p| list(p) <= list(head.priority)) {
+            return;
+        }
+        lane.listed[slot(class)] = Some(head.priority);
+        self.queues[head.queue.0 as usize].ready[list(head.priority)].push_back((target, class));
+    }
+
+    /// Takes the next task that may go, marks it `Sending` and counts it into its window.
+    pub fn next(&mut self, now: Time) -> Option<TaskId> {
+        let count = self.queues.len();
+        for step in 0..count {
+            let index = (self.turn + step) % count;
+            for priority in [Priority::People, Priority::Batch, Priority::Sweep] {
+                let queue = &mut self.queues[index];
+                if queue.in_flight >= share(queue.window, priority) {
+                    break; // lower priorities may fill even less
+                }
+                if let Some(id) = self.pop(index, priority, now) {
+                    self.turn = (index + 1) % count;
+                    return Some(id);
+                }
+            }
+        }
+        None
+    }
+
+    fn pop(&mut self, index: usize, priority: Priority, now: Time) -> Option<TaskId> {
+        while let Some((target, class)) = self.queues[index].ready[list(priority)].pop_front() {
+            let Some(lane) = self.lanes.get_mut(&target) else {
+                continue;
+            };
+            if lane.listed[slot(class)].is_none_or(|p| list(p) != list(priority)) {
+                continue; // listed again elsewhere meanwhile
+            }
+            lane.listed[slot(class)] = None;
+            let free = lane.in_hand < lane.sessions
+                && (class == Class::Observe || lane.changing.is_none());
+            let ready_at = lane.cool_until.max(lane.next_start);
+            let heads = match class {
+                Class::Control => &mut lane.changes,
+                Class::Observe => &mut lane.reads,
+            };
+            let head = heads.front().and_then(|id| self.tasks.get_mut(id));
+            let Some(task) = head else { continue };
+            if !free {
+                continue;
+            }
+            if ready_at.max(task.not_before) > now || list(task.priority) != list(priority) {
+                self.offer(target, class, now);
+                continue;
+            }
+            heads.pop_front();
+            task.stage = Stage::Sending;
+            lane.in_hand += 1;
+            if class == Class::Control {
+                lane.changing = Some(task.id);
+            }
+            lane.next_start = now.plus_ms(lane.interval_ms);
+            let low = lane.changes.len() + lane.reads.len() <= limits::LANE_WINDOW_MAX / 4;
+            let id = task.id;
+            self.queues[index].in_flight += 1;
+            self.waiting -= 1;
+            if low && lane.more_after.is_some() && !lane.refilling {
+                self.refills.push(target);
+            }
+            if class == Class::Observe {
+                self.offer(target, class, now);
+            }
+            return Some(id);
+        }
+        None
+    }
+
+    /// The task left; its lease runs until `lease_end`.
+    pub fn sent(&mut self, id: TaskId, now: Time, lease_end: Time) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.stage = Stage::Sent { at: now };
+            self.timers.push(Reverse((lease_end, Timer::Lease(id))));
+        }
+    }
+
+    /// Its WEE has it in hand; the lease is set by the caller's own clock of beats.
+    pub fn started(&mut self, id: TaskId, at: Time) {
+        if let Some(task) = self.tasks.get_mut(&id)
+            && matches!(task.stage, Stage::Sent { .. })
+        {
+            task.stage = Stage::Started { at };
+        }
+    }
+
+    /// Looks again at the lease of `id` at `at`.
+    pub fn lease_check(&mut self, id: TaskId, at: Time) {
+        self.timers.push(Reverse((at, Timer::Lease(id))));
+    }
+
+    /// The outcome came: its place in the window is free, its lane is not yet.
+    pub fn settling(&mut self, id: TaskId) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            if out(task.stage) {
+                let queue = &mut self.queues[task.queue.0 as usize];
+                queue.in_flight = queue.in_flight.saturating_sub(1);
+            }
+            if task.stage == Stage::Waiting {
+                self.waiting -= 1;
+                if let Some(lane) = self.lanes.get_mut(&task.target) {
+                    lane.changes.retain(|t| *t != id);
+                    lane.reads.retain(|t| *t != id);
+                    // Counted as in hand until `finish`, so that both ways out are one.
+                    lane.in_hand += 1;
+                }
+            }
+            task.stage = Stage::Settling;
+        }
+    }
+
+    /// The task is over and durable: its lane moves on.
+    pub fn finish(&mut self, id: TaskId, now: Time) -> Option<Task<P>> {
+        self.settling(id);
+        let task = self.tasks.remove(&id)?;
+        if let Some(lane) = self.lanes.get_mut(&task.target) {
+            lane.in_hand = lane.in_hand.saturating_sub(1);
+            if lane.changing == Some(id) {
+                lane.changing = None;
+            }
+            if task.priority == Priority::Sweep {
+                lane.sweep = false;
+            }
+            if lane.more_after.is_some()
+                && !lane.refilling
+                && lane.changes.len() + lane.reads.len() <= limits::LANE_WINDOW_MAX / 4
+            {
+                self.refills.push(task.target);
+            }
+        }
+        self.offer(task.target, Class::Control, now);
+        self.offer(task.target, Class::Observe, now);
+        self.drop_if_idle(task.target);
+        Some(task)
+    }
+
+    /// Back to the head of its lane with the next attempt, not before `not_before`.
+    pub fn again(&mut self, id: TaskId, attempt: u32, not_before: Time, now: Time) {
+        self.settling(id);
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        task.stage = Stage::Waiting;
+        task.attempt = attempt;
+        task.not_before = not_before;
+        let (target, class) = (task.target, task.class);
+        self.waiting += 1;
+        if let Some(lane) = self.lanes.get_mut(&target) {
+            lane.in_hand = lane.in_hand.saturating_sub(1);
+            if lane.changing == Some(id) {
+                lane.changing = None;
+            }
+            match class {
+                Class::Control => lane.changes.push_front(id),
+                // A read that waits for its retry must not hold up the others.
+                Class::Observe => lane.reads.push_back(id),
+            }
+        }
+        self.offer(target, Class::Control, now);
+        self.offer(target, Class::Observe, now);
+    }
+
+    /// The target rests until then.
+    pub fn cool(&mut self, target: Uid, until: Time) {
+        if let Some(lane) = self.lanes.get_mut(&target) {
+            lane.cool_until = lane.cool_until.max(until);
+        }
+    }
+
+    /// Fires what is due; gives the tasks whose lease must be looked at.
+    pub fn due(&mut self, now: Time) -> Vec<TaskId> {
+        let mut leases = Vec::new();
+        while let Some(Reverse((at, timer))) = self.timers.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.timers.pop();
+            match timer {
+                Timer::Lane(target) => {
+                    self.offer(target, Class::Control, now);
+                    self.offer(target, Class::Observe, now);
+                }
+                Timer::Lease(id) => {
+                    if self.tasks.get(&id).is_some_and(|t| out(t.stage)) {
+                        leases.push(id);
+                    }
+                }
+            }
+        }
+        leases
+    }
+
+    pub fn next_timer(&self) -> Option<Time> {
+        self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Why the task does not go.
+    pub fn blocked(&self, id: TaskId, now: Time) -> Blocked {
+        let Some(task) = self.tasks.get(&id) else {
+            return Blocked::No;
+        };
+        if task.stage != Stage::Waiting {
+            return Blocked::No;
+        }
+        if let Some(lane) = self.lanes.get(&task.target) {
+            let at = task.not_before.max(lane.cool_until).max(lane.next_start);
+            if task.class == Class::Control {
+                match (lane.changing, lane.changes.front()) {
+                    (Some(holder), _) => return Blocked::Holder(holder),
+                    (None, Some(first)) if *first != id => return Blocked::Behind(*first),
+                    _ => {}
+                }
+            }
+            if lane.in_hand >= lane.sessions {
+                return Blocked::Sessions(lane.sessions);
+            }
+            if at > now {
+                return Blocked::Until(at);
+            }
+        }
+        let queue = &self.queues[task.queue.0 as usize];
+        if queue.in_flight >= share(queue.window, task.priority) {
+            return Blocked::Window {
+                in_flight: queue.in_flight,
+                window: queue.window,
+            };
+        }
+        Blocked::No
+    }
+
+    /// Tasks of one target in memory: `(holder, in hand, waiting)`.
+    pub fn lane(&self, target: Uid) -> (Option<TaskId>, u16, usize) {
+        self.lanes.get(&target).map_or((None, 0, 0), |l| {
+            (l.changing, l.in_hand, l.changes.len() + l.reads.len())
+        })
+    }
+
+    fn drop_if_idle(&mut self, target: Uid) {
+        if let Some(lane) = self.lanes.get(&target)
+            && lane.in_hand == 0
+            && lane.changes.is_empty()
+            && lane.reads.is_empty()
+            && lane.more_after.is_none()
+            && !lane.refilling
+            && lane.interval_ms == 0
+            && lane.cool_until == Time::default()
+        {
+            self.lanes.remove(&target);
+        }
+    }
+
+    /// Forgets idle lanes whose rest and rate have passed; called now and then.
+    pub fn sweep_idle(&mut self, now: Time) {
+        self.lanes.retain(|_, l| {
+            l.in_hand > 0
+                || !l.changes.is_empty()
+                || !l.reads.is_empty()
+                || l.more_after.is_some()
+                || l.refilling
+                || l.cool_until.max(l.next_start) > now
+        });
+    }
+}
+
+fn out(stage: Stage) -> bool {
+    matches!(
+        stage,
+        Stage::Sending | Stage::Sent { .. } | Stage::Started { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: LaneLimits = LaneLimits {
+        sessions: 2,
+        rate_per_s: 0.0,
+        cooldown_ms: 1000,
+    };
+
+    struct Bench {
+        lanes: Lanes<()>,
+        control: QueueIndex,
+        observe: QueueIndex,
+    }
+
+    impl Bench {
+        fn new(window: u32) -> Bench {
+            let mut lanes = Lanes::default();
+            let (control, observe) = (lanes.add_queue(), lanes.add_queue());
+            lanes.set_window(control, window);
+            lanes.set_window(observe, window);
+            Bench {
+                lanes,
+                control,
+                observe,
+            }
+        }
+
+        fn put(&mut self, id: u64, target: u64, class: Class, priority: Priority) -> Inserted {
+            let queue = if class == Class::Control {
+                self.control
+            } else {
+                self.observe
+            };
+            let task = Task {
+                id: TaskId(id),
+                target: Uid(target),
+                queue,
+                class,
+                priority,
+                attempt: 1,
+                not_before: Time(0),
+                stage: Stage::Waiting,
+                payload: (),
+            };
+            self.lanes.insert(task, &LIMITS, Time(0), false)
+        }
+
+        fn take(&mut self, now: i64) -> Vec<u64> {
+            std::iter::from_fn(|| self.lanes.next(Time(now)).map(|t| t.0)).collect()
+        }
+    }
+
+    #[test]
+    fn changes_of_a_target_run_one_at_a_time_in_order() {
+        let mut b = Bench::new(100);
+        for id in [3, 1, 2] {
+            b.put(id, 7, Class::Control, Priority::People);
+        }
+        b.put(4, 8, Class::Control, Priority::People);
+        let mut got = b.take(0);
+        got.sort_unstable();
+        assert_eq!(got, [1, 4]);
+        assert_eq!(
+            b.lanes.blocked(TaskId(2), Time(0)),
+            Blocked::Holder(TaskId(1))
+        );
+        b.lanes.settling(TaskId(1));
+        assert_eq!(
+            b.take(0),
+            [],
+            "the lane is held until the outcome is durable"
+        );
+        b.lanes.finish(TaskId(1), Time(0));
+        assert_eq!(b.take(0), [2]);
+    }
+
+    #[test]
+    fn reads_and_changes_share_the_sessions() {
+        let mut b = Bench::new(100);
+        b.put(1, 7, Class::Control, Priority::People);
+        b.put(2, 7, Class::Observe, Priority::People);
+        b.put(3, 7, Class::Observe, Priority::People);
+        assert_eq!(b.take(0).len(), 2, "two sessions");
+        assert_eq!(b.lanes.blocked(TaskId(3), Time(0)), Blocked::Sessions(2));
+        b.lanes.finish(TaskId(1), Time(0));
+        assert_eq!(b.take(0), [3]);
+    }
+
+    #[test]
+    fn a_retry_stays_first_and_waits_its_time() {
+        let mut b = Bench::new(100);
+        b.put(1, 7, Class::Control, Priority::People);
+        b.put(2, 7, Class::Control, Priority::People);
+        assert_eq!(b.take(0), [1]);
+        b.lanes.again(TaskId(1), 2, Time(500), Time(0));
+        assert_eq!(b.take(0), [], "the second must not overtake");
+        assert_eq!(b.lanes.next_timer(), Some(Time(500)));
+        b.lanes.due(Time(500));
+        assert_eq!(b.take(500), [1]);
+        assert_eq!(b.lanes.get(TaskId(1)).map(|t| t.attempt), Some(2));
+    }
+
+    #[test]
+    fn people_find_room_in_a_full_window() {
+        let mut b = Bench::new(10);
+        for id in 0..20 {
+            b.put(id, 100 + id, Class::Control, Priority::Batch);
+        }
+        assert_eq!(b.take(0).len(), 9, "a tenth is kept");
+        b.put(50, 500, Class::Control, Priority::People);
+        assert_eq!(b.take(0), [50]);
+        assert_eq!(b.lanes.window(b.control), (10, 10));
+        assert_eq!(
+            b.lanes.blocked(TaskId(19), Time(0)),
+            Blocked::Window {
+                in_flight: 10,
+                window: 10
+            }
+        );
+    }
+
+    #[test]
+    fn busy_targets_rest_and_others_go_on() {
+        let mut b = Bench::new(10);
+        b.put(1, 7, Class::Control, Priority::People);
+        assert_eq!(b.take(0), [1]);
+        b.lanes.cool(Uid(7), Time(2000));
+        b.put(2, 7, Class::Observe, Priority::People);
+        b.put(3, 8, Class::Control, Priority::People);
+        assert_eq!(b.take(0), [3]);
+        assert_eq!(
+            b.lanes.blocked(TaskId(2), Time(0)),
+            Blocked::Until(Time(2000))
+        );
+        b.lanes.due(Time(2000));
+        assert_eq!(b.take(2000), [2]);
+    }
+
+    #[test]
+    fn a_long_lane_leaves_its_rest_in_the_store() {
+        let mut b = Bench::new(100);
+        let max = limits::LANE_WINDOW_MAX as u64;
+        for id in 0..max {
+            assert_eq!(
+                b.put(id, 7, Class::Control, Priority::Batch),
+                Inserted::Queued
+            );
+        }
+        assert_eq!(
+            b.put(max, 7, Class::Control, Priority::Batch),
+            Inserted::LaneFull
+        );
+        assert_eq!(
+            b.put(max + 1, 7, Class::Control, Priority::Batch),
+            Inserted::LaneFull
+        );
+        let mut ran = 0;
+        while b.lanes.take_refills().is_empty() {
+            let id = b.lanes.next(Time(0)).expect("the head may go");
+            b.lanes.finish(id, Time(0));
+            ran += 1;
+        }
+        assert_eq!(ran, max - max / 4, "asked again when a quarter is left");
+    }
+
+    #[test]
+    fn sweeps_of_one_target_coalesce() {
+        let mut b = Bench::new(100);
+        assert_eq!(
+            b.put(1, 7, Class::Observe, Priority::Sweep),
+            Inserted::Queued
+        );
+        assert_eq!(
+            b.put(2, 7, Class::Observe, Priority::Sweep),
+            Inserted::Coalesced
+        );
+        b.take(0);
+        b.lanes.finish(TaskId(1), Time(0));
+        assert_eq!(
+            b.put(3, 7, Class::Observe, Priority::Sweep),
+            Inserted::Queued
+        );
+    }
+
+    #[test]
+    fn a_lease_is_looked_at_only_while_the_task_is_out() {
+        let mut b = Bench::new(100);
+        b.put(1, 7, Class::Control, Priority::People);
+        b.take(0);
+        b.lanes.sent(TaskId(1), Time(0), Time(100));
+        assert_eq!(b.lanes.due(Time(100)), [TaskId(1)]);
+        b.lanes.lease_check(TaskId(1), Time(200));
+        b.lanes.finish(TaskId(1), Time(150));
+        assert!(b.lanes.due(Time(200)).is_empty());
+        assert!(b.lanes.is_empty());
+    }
+}

@@ -1,0 +1,648 @@
+//! Dispatch: the one loop that sends tasks and settles their ends.
+//!
+//! It owns the lanes. Requests, reports, finished commits and timers come in; envelopes and commits go out, each in
+//! batches. It must never wait for one commit or one publish, never send a task that may not be repeated before that is
+//! durable, and never free a lane before the outcome is durable.
+
+pub mod feed;
+pub mod lanes;
+pub mod report;
+pub mod send;
+pub mod settle;
+
+use crate::catalog::{Action, Kind};
+use crate::core::Shared;
+use crate::inventory::Target;
+use crate::{clock, service};
+use feed::Feed;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use lanes::{Blocked, Lanes, QueueIndex, Stage};
+use sengu_interconnect::{Queue, Subscription, Tag};
+use sengu_model::outcome::Status;
+use sengu_model::task::{Priority, RawBody};
+use sengu_model::wire::envelope::{TaskEnvelope, WeeCommand};
+use sengu_model::{Class, Effect, Outcome, RunId, TaskId, Time, Uid, limits};
+use sengu_store::{Committed, Op, StoreError};
+use serde_json::value::RawValue;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Commits of outcomes out at once; while they are, further ends gather for the next.
+const COMMITS_MAX: usize = 4;
+/// Report messages out without an ack.
+const REPORT_CREDIT: u32 = 4_096;
+const INPUTS_MAX: usize = 8_192;
+/// What was observed is kept at most this often.
+const KEEP_STATUS_EVERY_MS: u64 = 1_000;
+
+/// All that is needed to send a task.
+pub struct Payload {
+    pub target: Arc<Target>,
+    pub kind: Arc<Kind>,
+    pub action: Arc<Action>,
+    pub effect: Effect,
+    pub params: RawBody,
+    pub timeout_ms: u64,
+    pub start_by: Option<Time>,
+    pub run: Option<RunId>,
+    pub batch: u32,
+    pub volatile: bool,
+    /// Earlier attempts, one line each.
+    pub history: Vec<String>,
+    /// Last checkpoint of the attempt in hand.
+    pub checkpoint: Option<Box<RawValue>>,
+    /// A person asked to end it.
+    pub cancelled: bool,
+    pub lease_until: Time,
+    /// The attempt in hand is a probe for an attempt that was lost, and why that was.
+    pub probing: Option<Probing>,
+    pub sent_at: Option<Time>,
+    pub wee: Option<Box<str>>,
+}
+
+#[derive(Clone)]
+pub struct Probing {
+    pub since: Time,
+    pub why: String,
+    /// Probes sent.
+    pub tries: u32,
+}
+
+pub type Task = lanes::Task<Payload>;
+
+/// A task that was committed (or is volatile), ready for its lane.
+pub struct Ready {
+    pub id: TaskId,
+    pub priority: Priority,
+    pub attempt: u32,
+    pub not_before: Time,
+    pub payload: Payload,
+}
+
+/// How a task stands in memory.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    pub stage: Stage,
+    pub attempt: u32,
+    pub not_before: Time,
+    pub blocked: Blocked,
+    pub history: Vec<String>,
+    pub probing: bool,
+    pub wee: Option<String>,
+    pub lease_until: Time,
+    /// Queue, tasks in flight, window.
+    pub queue: (String, u32, u32),
+}
+
+#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QueueStanding {
+    pub zone: String,
+    pub kind: String,
+    pub class: String,
+    pub in_flight: u32,
+    pub window: u32,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Overview {
+    pub queues: Vec<QueueStanding>,
+    pub waiting: usize,
+    pub sent: usize,
+    pub started: usize,
+}
+
+pub enum Input {
+    /// Committed tasks of one request, in id order.
+    New(Vec<Ready>),
+    /// Tasks of this priority at and above this id were committed or released: read them from the store.
+    Stored {
+        priority: Priority,
+        from: TaskId,
+    },
+    Sweep(Vec<Ready>),
+    Cancel {
+        tasks: Vec<TaskId>,
+        why: String,
+        /// Also those that a worker has in hand already.
+        out_too: bool,
+        /// How many were open.
+        reply: oneshot::Sender<usize>,
+    },
+    Standing {
+        tasks: Vec<TaskId>,
+        reply: oneshot::Sender<Vec<Option<Standing>>>,
+    },
+    Lane {
+        target: Uid,
+        reply: oneshot::Sender<(Option<TaskId>, u16, usize)>,
+    },
+    Overview(oneshot::Sender<Overview>),
+    /// Tasks of a run that are sent or started.
+    RunOut {
+        run: RunId,
+        reply: oneshot::Sender<u32>,
+    },
+    /// The WEEs changed: windows by (zone, kind).
+    Windows(HashMap<(String, String), u32>),
+    Stop(oneshot::Sender<()>),
+}
+
+#[derive(Clone)]
+pub struct Handle(mpsc::Sender<Input>);
+
+impl Handle {
+    pub fn channel() -> (Handle, mpsc::Receiver<Input>) {
+        let (sender, receiver) = mpsc::channel(INPUTS_MAX);
+        (Handle(sender), receiver)
+    }
+
+    pub async fn send(&self, input: Input) {
+        // Only refused when dispatch has stopped; what was committed is taken up at the next start.
+        let _ = self.0.send(input).await;
+    }
+
+    pub async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Input) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.send(make(reply)).await;
+        answer.await.ok()
+    }
+
+    pub async fn standing(&self, task: TaskId) -> Option<Standing> {
+        let tasks = vec![task];
+        let all = self.ask(|reply| Input::Standing { tasks, reply }).await;
+        all.and_then(|mut all| all.pop().flatten())
+    }
+}
+
+/// One batch of writes on its way.
+struct Flight {
+    ends: Vec<End>,
+    retries: Vec<Again>,
+    /// Tasks that go out once they are marked.
+    marked: Vec<TaskId>,
+    /// Reports that may be forgotten once this is durable.
+    tags: Vec<Tag>,
+    result: Result<Committed, StoreError>,
+    ops: Vec<Op>,
+}
+
+struct End {
+    task: TaskId,
+    run: Option<RunId>,
+    batch: u32,
+    status: Status,
+    changed: bool,
+    attempts: u32,
+    target: Arc<str>,
+    /// Whether it was in a lane (not only in the store).
+    in_lane: bool,
+}
+
+struct Again {
+    task: TaskId,
+    attempt: u32,
+    not_before: Time,
+}
+
+/// Writes that gather until they may go.
+#[derive(Default)]
+struct Pending {
+    ops: Vec<Op>,
+    ends: Vec<End>,
+    retries: Vec<Again>,
+    marked: Vec<TaskId>,
+    tags: Vec<Tag>,
+}
+
+pub struct Dispatch {
+    shared: Arc<Shared>,
+    inputs: mpsc::Receiver<Input>,
+    reports: Box<dyn Subscription>,
+    lanes: Lanes<Payload>,
+    queues: HashMap<(Arc<str>, Arc<str>, Class), QueueIndex>,
+    queue_names: Vec<(Arc<str>, Arc<str>, Class, Queue)>,
+    windows: HashMap<(String, String), u32>,
+    pending: Pending,
+    commits: FuturesUnordered<BoxFuture<'static, Flight>>,
+    publishes: FuturesUnordered<BoxFuture<'static, Vec<TaskId>>>,
+    feed: Feed,
+    /// Cancelled in the store while a page that holds them may be on its way in.
+    cancelled: HashSet<TaskId>,
+    /// Targets whose kept status changed.
+    dirty: HashSet<Uid>,
+    dirty_since: Option<Time>,
+    sealed: HashMap<Arc<str>, (u64, Arc<RawValue>)>,
+    control: mpsc::Sender<service::control::Input>,
+    stopping: Option<oneshot::Sender<()>>,
+    /// After the store refused: not before this.
+    store_rest_until: Time,
+}
+
+impl Dispatch {
+    pub fn new(
+        shared: Arc<Shared>,
+        inputs: mpsc::Receiver<Input>,
+        reports: Box<dyn Subscription>,
+        control: mpsc::Sender<service::control::Input>,
+    ) -> Dispatch {
+        Dispatch {
+            shared,
+            inputs,
+            reports,
+            lanes: Lanes::default(),
+            queues: HashMap::new(),
+            queue_names: Vec::new(),
+            windows: HashMap::new(),
+            pending: Pending::default(),
+            commits: FuturesUnordered::new(),
+            publishes: FuturesUnordered::new(),
+            feed: Feed::from_the_start(),
+            cancelled: HashSet::new(),
+            dirty: HashSet::new(),
+            dirty_since: None,
+            sealed: HashMap::new(),
+            control,
+            stopping: None,
+            store_rest_until: Time(0),
+        }
+    }
+
+    /// Subscribes for reports with the credit that this loop can bear.
+    pub async fn subscribe(
+        shared: &Shared,
+    ) -> Result<Box<dyn Subscription>, sengu_interconnect::BrokerError> {
+        shared
+            .broker
+            .subscribe(Queue::reports(), REPORT_CREDIT)
+            .await
+    }
+
+    pub async fn run(mut self) {
+        let mut inputs = Vec::with_capacity(256);
+        let mut idle = tokio::time::interval(Duration::from_secs(10));
+        loop {
+            let now = clock::now();
+            let wake = [self.lanes.next_timer(), self.dirty_at(), self.rest_over()];
+            let wake = wake.into_iter().flatten().min();
+            let wait = wake.map(|at| Duration::from_millis(at.ms_since(now)));
+            tokio::select! {
+                count = self.inputs.recv_many(&mut inputs, 256) => {
+                    if count == 0 {
+                        return; // every handle is gone
+                    }
+                    for input in inputs.drain(..) {
+                        self.input(input);
+                    }
+                }
+                reports = self.reports.receive(64) => match reports {
+                    Ok(reports) => self.take_reports(reports),
+                    Err(error) => {
+                        tracing::warn!(%error, "reports cannot be received");
+                        tokio::time::sleep(Duration::from_millis(limits::RETRY_FIRST_MS)).await;
+                    }
+                },
+                Some(flight) = self.commits.next() => self.landed(flight),
+                Some(failed) = self.publishes.next() => self.not_published(&failed),
+                Some(page) = self.feed.loads.next() => self.take_page(page),
+                () = async { tokio::time::sleep(wait.unwrap_or_default()).await }, if wait.is_some() => {}
+                _ = idle.tick() => self.lanes.sweep_idle(clock::now()),
+            }
+            let now = clock::now();
+            for task in self.lanes.due(now) {
+                self.lease_over(task, now);
+            }
+            self.ask_for_more();
+            self.pump(now);
+            self.keep_status(now);
+            self.flush(now);
+            if self.stopping.is_some() && self.commits.is_empty() && self.pending.ops.is_empty() {
+                if let Some(reply) = self.stopping.take() {
+                    let _ = reply.send(());
+                }
+                return;
+            }
+        }
+    }
+
+    fn dirty_at(&self) -> Option<Time> {
+        self.dirty_since.map(|t| t.plus_ms(KEEP_STATUS_EVERY_MS))
+    }
+
+    fn rest_over(&self) -> Option<Time> {
+        (!self.pending.ops.is_empty() && self.store_rest_until > Time(0))
+            .then_some(self.store_rest_until)
+    }
+
+    fn input(&mut self, input: Input) {
+        let now = clock::now();
+        match input {
+            Input::New(tasks) => self.take_new(tasks, now),
+            Input::Stored { priority, from } => self.feed.behind(priority, from),
+            Input::Sweep(tasks) => {
+                for ready in tasks {
+                    self.insert(ready, now, false);
+                }
+            }
+            Input::Cancel {
+                tasks,
+                why,
+                out_too,
+                reply,
+            } => {
+                let open = tasks
+                    .into_iter()
+                    .filter(|id| self.cancel(*id, &why, out_too, now))
+                    .count();
+                let _ = reply.send(open);
+            }
+            Input::RunOut { run, reply } => {
+                let out = |t: &&Task| t.payload.run == Some(run) && t.stage != Stage::Waiting;
+                let _ = reply.send(self.lanes.iter().filter(out).count() as u32);
+            }
+            Input::Standing { tasks, reply } => {
+                let all = tasks.into_iter().map(|id| self.standing(id, now)).collect();
+                let _ = reply.send(all);
+            }
+            Input::Lane { target, reply } => {
+                let _ = reply.send(self.lanes.lane(target));
+            }
+            Input::Overview(reply) => {
+                let _ = reply.send(self.overview());
+            }
+            Input::Windows(windows) => {
+                self.windows = windows;
+                for (i, (zone, kind, ..)) in self.queue_names.iter().enumerate() {
+                    let window = self.windows.get(&(zone.to_string(), kind.to_string()));
+                    self.lanes
+                        .set_window(QueueIndex(i as u32), window.copied().unwrap_or(0));
+                }
+            }
+            Input::Stop(reply) => self.stopping = Some(reply),
+        }
+    }
+
+    fn overview(&self) -> Overview {
+        let mut overview = Overview {
+            waiting: self.lanes.waiting(),
+            ..Overview::default()
+        };
+        for task in self.lanes.iter() {
+            match task.stage {
+                Stage::Sent { .. } | Stage::Sending => overview.sent += 1,
+                Stage::Started { .. } => overview.started += 1,
+                Stage::Waiting | Stage::Settling => {}
+            }
+        }
+        let queues = self.queue_names.iter().enumerate();
+        overview.queues = queues
+            .map(|(i, (zone, kind, class, _))| {
+                let (in_flight, window) = self.lanes.window(QueueIndex(i as u32));
+                let (zone, kind) = (zone.to_string(), kind.to_string());
+                QueueStanding {
+                    zone,
+                    kind,
+                    class: class.as_str().to_owned(),
+                    in_flight,
+                    window,
+                }
+            })
+            .collect();
+        overview
+    }
+
+    fn standing(&self, id: TaskId, now: Time) -> Option<Standing> {
+        let task = self.lanes.get(id)?;
+        let (in_flight, window) = self.lanes.window(task.queue);
+        let queue = &self.queue_names[task.queue.0 as usize].3;
+        Some(Standing {
+            stage: task.stage,
+            attempt: task.attempt,
+            not_before: task.not_before,
+            blocked: self.lanes.blocked(id, now),
+            history: task.payload.history.clone(),
+            probing: task.payload.probing.is_some(),
+            wee: task.payload.wee.as_deref().map(str::to_owned),
+            lease_until: task.payload.lease_until,
+            queue: (queue.to_string(), in_flight, window),
+        })
+    }
+
+    /// The queue of a task, made when first needed.
+    fn queue(&mut self, zone: &Arc<str>, kind: &Arc<str>, class: Class) -> QueueIndex {
+        if let Some(index) = self.queues.get(&(zone.clone(), kind.clone(), class)) {
+            return *index;
+        }
+        let index = self.lanes.add_queue();
+        let window = self.windows.get(&(zone.to_string(), kind.to_string()));
+        self.lanes.set_window(index, window.copied().unwrap_or(0));
+        self.queues
+            .insert((zone.clone(), kind.clone(), class), index);
+        let name = Queue::tasks(zone, kind, class);
+        self.queue_names
+            .push((zone.clone(), kind.clone(), class, name));
+        index
+    }
+
+    /// True when the task was open in memory.
+    fn cancel(&mut self, id: TaskId, why: &str, out_too: bool, now: Time) -> bool {
+        let Some(task) = self.lanes.get_mut(id) else {
+            // It may be in the store only, or on its way in.
+            self.cancelled.insert(id);
+            return false;
+        };
+        task.payload.cancelled |= out_too;
+        match task.stage {
+            Stage::Settling => false,
+            Stage::Sending | Stage::Sent { .. } | Stage::Started { .. } if !out_too => true,
+            Stage::Waiting => {
+                let outcome = Outcome::Cancelled {
+                    why: why.to_owned(),
+                };
+                self.end(id, outcome, None, now);
+                true
+            }
+            Stage::Sending | Stage::Sent { .. } | Stage::Started { .. } => {
+                let attempt = task.attempt;
+                let command = WeeCommand::Cancel {
+                    task: id,
+                    epoch: self.shared.epoch,
+                    attempt,
+                };
+                self.command_wees(&command);
+                true
+            }
+        }
+    }
+
+    /// Sends what gathered, if another commit may be out.
+    fn flush(&mut self, now: Time) {
+        if self.pending.ops.is_empty() {
+            let tags = std::mem::take(&mut self.pending.tags);
+            if !tags.is_empty() && self.reports.ack(&tags).is_err() {
+                tracing::warn!("a report could not be acked");
+            }
+            return;
+        }
+        if self.commits.len() >= COMMITS_MAX || now < self.store_rest_until {
+            return;
+        }
+        let Pending {
+            ops,
+            ends,
+            retries,
+            marked,
+            tags,
+        } = std::mem::take(&mut self.pending);
+        let shared = self.shared.clone();
+        self.commits.push(Box::pin(async move {
+            let result = shared.store.commit(ops.clone().into()).await;
+            // The operations are only needed again when they were refused.
+            let ops = if result.is_ok() { Vec::new() } else { ops };
+            Flight {
+                ends,
+                retries,
+                marked,
+                tags,
+                result,
+                ops,
+            }
+        }));
+    }
+
+    fn landed(&mut self, flight: Flight) {
+        let now = clock::now();
+        let Flight {
+            ends,
+            retries,
+            marked,
+            tags,
+            result,
+            ops,
+        } = flight;
+        let committed = match result {
+            Ok(committed) => committed,
+            Err(error) => {
+                // Disk full or the like: nothing is lost, it is tried again as it was.
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "outcomes cannot be stored"
+                );
+                self.store_rest_until = now.plus_ms(limits::RETRY_FIRST_MS);
+                let newer = std::mem::take(&mut self.pending);
+                self.pending = Pending {
+                    ops,
+                    ends,
+                    retries,
+                    marked,
+                    tags,
+                };
+                self.pending.ops.extend(newer.ops);
+                self.pending.ends.extend(newer.ends);
+                self.pending.retries.extend(newer.retries);
+                self.pending.marked.extend(newer.marked);
+                self.pending.tags.extend(newer.tags);
+                return;
+            }
+        };
+        self.store_rest_until = Time(0);
+        if !tags.is_empty() && self.reports.ack(&tags).is_err() {
+            tracing::warn!("a report could not be acked");
+        }
+        let mut for_runs = Vec::new();
+        for end in ends {
+            let stale = committed.stale.contains(&end.task);
+            if end.in_lane {
+                self.lanes.finish(end.task, now);
+            }
+            self.cancelled.remove(&end.task);
+            if stale {
+                continue;
+            }
+            self.shared.metrics.ended(end.status);
+            self.shared.waiters.wake(end.task);
+            if let Some(run) = end.run {
+                for_runs.push(service::control::Ended {
+                    run,
+                    task: end.task,
+                    batch: end.batch,
+                    status: end.status,
+                    changed: end.changed,
+                    retries: end.attempts.saturating_sub(1),
+                    target: end.target,
+                });
+            }
+        }
+        for again in retries {
+            self.lanes
+                .again(again.task, again.attempt, again.not_before, now);
+        }
+        self.publish(&marked, now);
+        if committed.position > 0 {
+            self.shared
+                .position
+                .send_modify(|p| *p = (*p).max(committed.position));
+        }
+        if !for_runs.is_empty() {
+            let input = service::control::Input::Ended(for_runs);
+            if let Err(mpsc::error::TrySendError::Full(input)) = self.control.try_send(input) {
+                // Runs count from the store when they have to; a slow one must not hold up dispatch.
+                let control = self.control.clone();
+                tokio::spawn(async move { control.send(input).await });
+            }
+        }
+    }
+
+    fn command_wees(&self, command: &WeeCommand) {
+        let Ok(body) = serde_json::to_vec(command) else {
+            return;
+        };
+        let names: Vec<String> = self.shared.wees.read().keys().cloned().collect();
+        let messages = names
+            .iter()
+            .map(|name| sengu_interconnect::Message {
+                queue: Queue::wee(name),
+                body: body.clone().into(),
+            })
+            .collect();
+        let broker = self.shared.broker.clone();
+        tokio::spawn(async move {
+            if let Err(error) = broker.publish(messages).await {
+                tracing::warn!(%error, "a command to the execution environments was not sent");
+            }
+        });
+    }
+}
+
+/// What an envelope is made of, kept apart so that it can be read at a glance.
+fn envelope<'a>(
+    task: &'a Task,
+    epoch: u64,
+    action: &'a str,
+    effect: Effect,
+    secrets: Option<&'a RawValue>,
+    probe: Option<&'a RawValue>,
+) -> TaskEnvelope<'a> {
+    let payload = &task.payload;
+    TaskEnvelope {
+        v: sengu_model::wire::envelope::VERSION,
+        task: task.id,
+        epoch,
+        attempt: task.attempt,
+        kind: payload.kind.name().into(),
+        action: action.into(),
+        effect,
+        timeout_ms: payload.timeout_ms,
+        start_by: payload.start_by,
+        sticky: task.target.0,
+        params: &payload.params.0,
+        target: payload.target.frame(),
+        secrets,
+        probe,
+        volatile: payload.volatile,
+    }
+}

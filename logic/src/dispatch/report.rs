@@ -1,0 +1,535 @@
+//! From the WEEs back: what they report is checked against the fence, settled by effect, and made durable.
+
+use super::settle::{Attempt, Verdict, probed, settle};
+use super::{Again, Dispatch, End, Probing, Stage};
+use crate::inventory::{Quarantine, Reachable, reason_word};
+use sengu_interconnect::Delivery;
+use sengu_model::task::Priority;
+use sengu_model::wire::envelope::{Event, Report, ReportEnvelope, VERSION};
+use sengu_model::{Effect, FailureCode, Outcome, TaskId, Time, Uid, limits};
+use sengu_store::{Expect, Op, OpenTask};
+use serde::Serialize;
+use serde_json::{Value, value::RawValue};
+
+/// Probes of one task before it is `Unknown`.
+const PROBES_MAX: u32 = 5;
+/// Observations of one unreachable target are spaced out from this.
+const SWEEP_BACKOFF_FIRST_MS: u64 = 5_000;
+
+/// `Ending` with its large parts as they came.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RawEnding<'a> {
+    outcome: &'a Outcome,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<Time>,
+    ended_at: Time,
+    attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wee: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    readings: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    facts: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    history: &'a [String],
+}
+
+impl Dispatch {
+    pub(super) fn take_reports(&mut self, deliveries: Vec<Delivery>) {
+        let now = crate::clock::now();
+        for delivery in deliveries {
+            match serde_json::from_slice::<ReportEnvelope>(&delivery.body) {
+                Ok(envelope) if envelope.v == VERSION => {
+                    for report in &envelope.items {
+                        self.take_report(&envelope.wee, report, now);
+                    }
+                }
+                Ok(envelope) => {
+                    tracing::warn!(version = envelope.v, wee = %envelope.wee, "report of another version");
+                }
+                Err(error) => tracing::warn!(%error, "report not understood"),
+            }
+            self.pending.tags.push(delivery.tag);
+        }
+    }
+
+    fn take_report(&mut self, wee: &str, report: &Report, now: Time) {
+        let id = report.task;
+        let Some(task) = self.lanes.get_mut(id) else {
+            return;
+        };
+        // The fence: what an older life or an older attempt says no longer counts.
+        if report.epoch != self.shared.epoch
+            || report.attempt != task.attempt
+            || !matches!(
+                task.stage,
+                Stage::Sending | Stage::Sent { .. } | Stage::Started { .. }
+            )
+        {
+            self.shared.metrics.stale_report();
+            return;
+        }
+        match report.event {
+            Event::Started | Event::Beat => {
+                task.payload.lease_until = now.plus_ms(limits::LEASE_MS);
+                if task.payload.wee.as_deref() != Some(wee) {
+                    task.payload.wee = Some(wee.into());
+                }
+                self.lanes.started(id, report.at);
+            }
+            Event::Checkpoint => {
+                if let Some(data) = report.data {
+                    task.payload.checkpoint = Some(data.to_owned());
+                    let op = Op::Checkpoint {
+                        task: id,
+                        priority: task.priority,
+                        value: data.get().to_owned().into(),
+                    };
+                    self.pending.ops.push(op);
+                }
+            }
+            Event::Logs => {
+                if let Some(data) = report.data {
+                    self.pending.ops.push(Op::Append {
+                        stream: "log".to_owned(),
+                        key: id.0,
+                        at: now,
+                        body: data.get().to_owned().into(),
+                    });
+                }
+            }
+            Event::Progress => {}
+            Event::Ended => {
+                let outcome = report
+                    .outcome
+                    .map(|o| serde_json::from_str::<Outcome>(o.get()));
+                let outcome = match outcome {
+                    Some(Ok(outcome)) => outcome,
+                    _ => Outcome::failed(
+                        FailureCode::BadReply,
+                        "the worker's outcome has no known form",
+                    ),
+                };
+                self.observed(id, &outcome, report, now);
+                self.attempt_over(id, Attempt::Ended(outcome), Some((wee, report)), now);
+            }
+            Event::Lost => {
+                let why = report
+                    .why
+                    .as_deref()
+                    .unwrap_or("the worker is gone")
+                    .to_owned();
+                self.attempt_over(id, Attempt::Lost(why), Some((wee, report)), now);
+            }
+            Event::Rejected => {
+                let why = report
+                    .why
+                    .as_deref()
+                    .unwrap_or("no worker could take it")
+                    .to_owned();
+                self.attempt_over(id, Attempt::Rejected(why), None, now);
+            }
+        }
+    }
+
+    /// One attempt is over: settles the task by its effect.
+    fn attempt_over(&mut self, id: TaskId, how: Attempt, from: Option<(&str, &Report)>, now: Time) {
+        let Some(task) = self.lanes.get(id) else {
+            return;
+        };
+        let (payload, attempt) = (&task.payload, task.attempt);
+        let busy = match &how {
+            Attempt::Ended(Outcome::Failed(f)) if f.code == FailureCode::Busy => {
+                let rest = f
+                    .retry_after_ms
+                    .unwrap_or(payload.kind.offer.manifest.limits.cooldown_ms);
+                Some(rest.min(limits::RETRY_AFTER_MAX_MS))
+            }
+            _ => None,
+        };
+        let verdict = match &payload.probing {
+            Some(probing) => probe_verdict(probing, payload.effect, attempt, &how),
+            None => settle(payload.effect, attempt, payload.volatile, how),
+        };
+        let verdict = match verdict {
+            Verdict::Retry { note, .. } if payload.cancelled && payload.probing.is_none() => {
+                Verdict::End(Outcome::Cancelled {
+                    why: format!("cancelled; last attempt: {note}"),
+                })
+            }
+            verdict => verdict,
+        };
+        let (target, was_probing) = (task.target, payload.probing.is_some());
+        self.lanes.settling(id);
+        if let Some(rest) = busy {
+            self.lanes.cool(target, now.plus_ms(rest));
+        }
+        match verdict {
+            Verdict::End(outcome) => self.end(id, outcome, from, now),
+            Verdict::Retry {
+                after_ms,
+                note,
+                counts,
+            } => {
+                if was_probing
+                    && counts
+                    && let Some(task) = self.lanes.get_mut(id)
+                {
+                    // The probe says that it did not happen: the action itself goes again.
+                    task.payload.probing = None;
+                }
+                self.retry(id, after_ms, note, counts, now);
+            }
+            Verdict::Probe { note } => {
+                if let Some(task) = self.lanes.get_mut(id) {
+                    let since = task.payload.sent_at.unwrap_or(now);
+                    task.payload.probing = Some(Probing {
+                        since,
+                        why: note.clone(),
+                        tries: 0,
+                    });
+                }
+                self.retry(
+                    id,
+                    limits::RETRY_FIRST_MS,
+                    format!("{note}; probing"),
+                    false,
+                    now,
+                );
+            }
+        }
+    }
+
+    fn retry(&mut self, id: TaskId, after_ms: u64, note: String, counts: bool, now: Time) {
+        let Some(task) = self.lanes.get_mut(id) else {
+            return;
+        };
+        self.shared.metrics.retried();
+        // The fence must move even when the attempt does not count, so the count is kept by the notes.
+        let attempt = task.attempt + 1;
+        let line = format!("{now} attempt {}: {note}", task.attempt);
+        let probing = task.payload.probing.is_some();
+        if counts
+            || task
+                .payload
+                .history
+                .last()
+                .is_none_or(|l| !l.ends_with(&note))
+        {
+            task.payload.history.push(line.clone());
+        }
+        let not_before = now.plus_ms(after_ms);
+        if let Some(probing) = &mut task.payload.probing {
+            probing.tries += 1;
+        }
+        let durable = !task.payload.effect.repeatable() && !probing;
+        if durable {
+            // The mark in the store must go before it may be sent again.
+            let (priority, note) = (task.priority, line);
+            self.pending.ops.push(Op::Retry {
+                task: id,
+                priority,
+                attempt,
+                not_before,
+                note,
+            });
+            self.pending.retries.push(Again {
+                task: id,
+                attempt,
+                not_before,
+            });
+        } else {
+            self.lanes.again(id, attempt, not_before, now);
+        }
+    }
+
+    /// The task is over: makes that durable, then frees its lane.
+    pub(super) fn end(
+        &mut self,
+        id: TaskId,
+        outcome: Outcome,
+        from: Option<(&str, &Report)>,
+        now: Time,
+    ) {
+        self.lanes.settling(id);
+        let Some(task) = self.lanes.get(id) else {
+            return;
+        };
+        let payload = &task.payload;
+        if payload.volatile {
+            self.lanes.finish(id, now);
+            return;
+        }
+        let report = from.map(|(_, report)| report);
+        let started_at = report.and_then(|r| r.started_at).or(match task.stage {
+            Stage::Started { at } => Some(at),
+            _ => None,
+        });
+        let ending = RawEnding {
+            outcome: &outcome,
+            started_at,
+            ended_at: now,
+            attempts: task.attempt,
+            wee: from.map(|(wee, _)| wee).or(payload.wee.as_deref()),
+            instance: report.and_then(|r| r.instance.as_deref()),
+            digest: report.and_then(|r| r.digest.as_deref()),
+            readings: report.and_then(|r| r.readings),
+            facts: report.and_then(|r| r.facts),
+            history: &payload.history,
+        };
+        let changed = matches!(&outcome, Outcome::Done(done) if done.changed);
+        // Text and raw JSON always serialise.
+        let body = serde_json::to_vec(&ending).unwrap_or_default();
+        self.pending.ops.push(Op::End {
+            task: id,
+            priority: task.priority,
+            status: outcome.status(),
+            changed,
+            at: now,
+            ending: body.into(),
+        });
+        self.pending.ends.push(End {
+            task: id,
+            run: payload.run,
+            batch: payload.batch,
+            status: outcome.status(),
+            changed,
+            attempts: task.attempt,
+            target: payload.target.name.clone(),
+            in_lane: true,
+        });
+        if let Some(code) = outcome.code() {
+            self.shared.metrics.failed(code);
+        }
+    }
+
+    /// Ends a task that is in the store only.
+    pub(super) fn end_stored(&mut self, open: &OpenTask, outcome: Outcome, now: Time) {
+        let ending = RawEnding {
+            outcome: &outcome,
+            started_at: None,
+            ended_at: now,
+            attempts: open.attempt,
+            wee: None,
+            instance: None,
+            digest: None,
+            readings: None,
+            facts: None,
+            history: &[],
+        };
+        self.cancelled.insert(open.id);
+        self.pending.ops.push(Op::End {
+            task: open.id,
+            priority: open.priority,
+            status: outcome.status(),
+            changed: false,
+            at: now,
+            ending: serde_json::to_vec(&ending).unwrap_or_default().into(),
+        });
+        self.pending.ends.push(End {
+            task: open.id,
+            run: open.run,
+            batch: open.batch,
+            status: outcome.status(),
+            changed: false,
+            attempts: open.attempt,
+            target: "".into(),
+            in_lane: false,
+        });
+    }
+
+    /// A task that was out when an earlier life of logic ended.
+    pub(super) fn settle_lost(&mut self, id: TaskId, why: &str, now: Time) {
+        let Some(task) = self.lanes.get(id) else {
+            return;
+        };
+        if task.payload.probing.is_some() {
+            return; // goes out as a probe
+        }
+        match settle(
+            task.payload.effect,
+            task.attempt,
+            false,
+            Attempt::Lost(why.to_owned()),
+        ) {
+            Verdict::End(outcome) => self.end(id, outcome, None, now),
+            Verdict::Retry { .. } | Verdict::Probe { .. } => {}
+        }
+    }
+
+    /// No beat for a whole lease: contact is lost.
+    pub(super) fn lease_over(&mut self, id: TaskId, now: Time) {
+        let Some(task) = self.lanes.get(id) else {
+            return;
+        };
+        let until = task.payload.lease_until;
+        if until > now {
+            self.lanes.lease_check(id, until);
+            return;
+        }
+        let why = match &task.payload.wee {
+            Some(wee) => format!(
+                "no word from execution environment {wee} for {} s",
+                limits::LEASE_MS / 1000
+            ),
+            None => format!(
+                "no execution environment took it within {} s",
+                limits::LEASE_MS / 1000
+            ),
+        };
+        tracing::warn!(task = %id, why, "lease over");
+        self.attempt_over(id, Attempt::Lost(why), None, now);
+    }
+
+    /// Takes what the task saw of its target into the target's status.
+    fn observed(&mut self, id: TaskId, outcome: &Outcome, report: &Report, now: Time) {
+        let Some(task) = self.lanes.get(id) else {
+            return;
+        };
+        let uid = task.target;
+        let volatile = task.priority == Priority::Sweep;
+        let inventory = self.shared.inventory.read();
+        let Some(target) = inventory.by_uid.get(&uid) else {
+            return;
+        };
+        let mut live = target.live.lock();
+        let mut keep = false;
+        if let Some(facts) = report.facts
+            && let Ok(Value::Object(mut facts)) = serde_json::from_str(facts.get())
+        {
+            facts.retain(|k, _| k.len() <= limits::NAME_BYTES_MAX);
+            keep |= live.set_facts(&facts, &inventory.texts);
+        }
+        if let Some(readings) = report.readings {
+            live.readings = Some(readings.to_owned());
+        }
+        let read = task.payload.effect == Effect::Read;
+        match outcome {
+            Outcome::Failed(f) => {
+                let silent = matches!(f.code, FailureCode::Unreachable)
+                    || (f.code == FailureCode::Timeout && read)
+                    || f.code.quarantines();
+                if silent {
+                    let (reason, message) = (reason_word(f.code.as_str()), f.message.as_str());
+                    let since = match &live.reachable {
+                        Reachable::No {
+                            since, reason: old, ..
+                        } if *old == reason => *since,
+                        _ => {
+                            keep = true;
+                            now
+                        }
+                    };
+                    live.reachable = Reachable::No {
+                        since,
+                        reason,
+                        message: message.into(),
+                    };
+                }
+                if f.code.quarantines() && live.quarantine.is_none() {
+                    keep = true;
+                    tracing::warn!(target = %target.name, code = %f.code, "target quarantined");
+                    live.quarantine = Some(Box::new(Quarantine {
+                        reason: reason_word(f.code.as_str()).to_owned(),
+                        message: f.message.clone(),
+                        since: now,
+                    }));
+                }
+                if volatile {
+                    live.failures = live.failures.saturating_add(1);
+                    let wait = SWEEP_BACKOFF_FIRST_MS << (live.failures - 1).min(10);
+                    let wait = wait.max(f.retry_after_ms.unwrap_or(0));
+                    live.next_observe = now.plus_ms(wait.min(limits::SWEEP_BACKOFF_MAX_MS));
+                }
+            }
+            Outcome::Done(_) => {
+                if !matches!(live.reachable, Reachable::Yes(_)) {
+                    live.reachable = Reachable::Yes(now);
+                    keep = true;
+                }
+                if read {
+                    live.observed_at = Some(now);
+                    live.failures = 0;
+                    live.next_observe = Time(0);
+                }
+            }
+            Outcome::Unknown { .. } | Outcome::Cancelled { .. } | Outcome::Expired { .. } => {}
+        }
+        drop(live);
+        drop(inventory);
+        if keep {
+            self.dirty(uid, now);
+        }
+    }
+
+    fn dirty(&mut self, target: Uid, now: Time) {
+        self.dirty.insert(target);
+        self.dirty_since.get_or_insert(now);
+    }
+
+    /// Writes what changed of targets' facts and conditions, all at once and not too often.
+    pub(super) fn keep_status(&mut self, now: Time) {
+        if self.dirty_at().is_none_or(|at| at > now) {
+            return;
+        }
+        self.dirty_since = None;
+        let inventory = self.shared.inventory.read();
+        let mut ops = Vec::with_capacity(self.dirty.len());
+        for uid in self.dirty.drain() {
+            let Some(target) = inventory.by_uid.get(&uid) else {
+                continue;
+            };
+            ops.push(Op::PutRecord {
+                kind: "TargetStatus".to_owned(),
+                name: target.name.to_string(),
+                uid,
+                expect: Expect::Anything,
+                body: serde_json::to_vec(&target.kept())
+                    .unwrap_or_default()
+                    .into(),
+            });
+        }
+        drop(inventory);
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            match shared.store.commit(ops.into()).await {
+                Ok(committed) => shared.wrote(&committed.revisions),
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "status of targets was not kept"
+                ),
+            }
+        });
+    }
+}
+
+fn probe_verdict(probing: &Probing, effect: Effect, attempt: u32, how: &Attempt) -> Verdict {
+    debug_assert_eq!(effect, Effect::Probe);
+    let why = &probing.why;
+    match how {
+        Attempt::Ended(Outcome::Done(done)) => {
+            let happened = done
+                .result
+                .as_ref()
+                .and_then(|r| r.get("happened")?.as_bool());
+            let mut verdict = probed(happened, attempt, why);
+            if let (Verdict::End(Outcome::Done(end)), Some(result)) = (&mut verdict, &done.result) {
+                end.after = result.get("after").cloned();
+                end.result = Some(serde_json::json!({ "settledByProbe": why }));
+            }
+            verdict
+        }
+        // The probe itself had no luck: ask again while there are tries.
+        _ if probing.tries < PROBES_MAX => Verdict::Retry {
+            after_ms: super::settle::backoff_ms(probing.tries + 1),
+            note: format!("{why}; the probe had no answer"),
+            counts: false,
+        },
+        _ => probed(None, attempt, why),
+    }
+}

@@ -1,0 +1,220 @@
+//! From the lanes to the broker: who may go goes, in one batch; what may not be repeated is marked first.
+
+use super::{Dispatch, Payload, Stage, envelope};
+use sengu_interconnect::Message;
+use sengu_model::wire::envelope::SealedSecret;
+use sengu_model::wire::worker::ProbeFrame;
+use sengu_model::{Effect, FailureCode, Outcome, TaskId, Time, limits};
+use sengu_store::Op;
+use serde_json::value::{RawValue, to_raw_value};
+use std::sync::Arc;
+
+/// Messages published as one batch.
+const PUBLISH_MAX: usize = 1_024;
+
+impl Dispatch {
+    /// Sends all that may go now.
+    pub(super) fn pump(&mut self, now: Time) {
+        if self.stopping.is_some() {
+            return;
+        }
+        let mut free = Vec::new();
+        while free.len() < PUBLISH_MAX {
+            let Some(id) = self.lanes.next(now) else {
+                break;
+            };
+            let Some(task) = self.lanes.get_mut(id) else {
+                continue;
+            };
+            let payload = &mut task.payload;
+            if payload.cancelled && payload.probing.is_none() {
+                let outcome = Outcome::Cancelled {
+                    why: "cancelled before it was sent".to_owned(),
+                };
+                self.end(id, outcome, None, now);
+                continue;
+            }
+            if payload.start_by.is_some_and(|by| by < now) && payload.probing.is_none() {
+                let why = "its deadline passed before it could be sent".to_owned();
+                self.end(id, Outcome::Expired { why }, None, now);
+                continue;
+            }
+            if let Some(outcome) = self.refused(id) {
+                self.end(id, outcome, None, now);
+                continue;
+            }
+            let Some(task) = self.lanes.get_mut(id) else {
+                continue;
+            };
+            let unrepeatable = !task.payload.effect.repeatable() && task.payload.probing.is_none();
+            if unrepeatable {
+                // Durable before it is sent: after a crash nobody could tell otherwise.
+                self.pending.ops.push(Op::MarkSent {
+                    task: id,
+                    priority: task.priority,
+                    epoch: self.shared.epoch,
+                    attempt: task.attempt,
+                    at: now,
+                });
+                self.pending.marked.push(id);
+            } else {
+                free.push(id);
+            }
+        }
+        let more = free.len() == PUBLISH_MAX;
+        self.publish(&free, now);
+        if more {
+            self.pump(now);
+        }
+    }
+
+    /// Why this target must not be touched at all, if so.
+    fn refused(&self, id: TaskId) -> Option<Outcome> {
+        let target = self.lanes.get(id).map(|t| t.target)?;
+        let inventory = self.shared.inventory.read();
+        let Some(target) = inventory.by_uid.get(&target) else {
+            return Some(Outcome::failed(
+                FailureCode::Refused,
+                "the target was deleted",
+            ));
+        };
+        if let Some(reason) = &target.maintenance {
+            let why = format!("the target is in maintenance: {reason}");
+            return Some(Outcome::failed(FailureCode::Refused, why));
+        }
+        let live = target.live.lock();
+        live.quarantine.as_ref().map(|q| {
+            let why = format!(
+                "the target is quarantined since {} ({}: {}); mend it, then: sengu uncordon target/{}",
+                q.since, q.reason, q.message, target.name
+            );
+            Outcome::failed(FailureCode::Refused, why)
+        })
+    }
+
+    pub(super) fn publish(&mut self, tasks: &[TaskId], now: Time) {
+        if tasks.is_empty() {
+            return;
+        }
+        let lease_end = now.plus_ms(limits::LEASE_MS);
+        let mut messages = Vec::with_capacity(tasks.len());
+        let mut ids = Vec::with_capacity(tasks.len());
+        for id in tasks {
+            self.refresh(*id);
+            let Some(body) = self.body(*id) else { continue };
+            let Some(task) = self.lanes.get_mut(*id) else {
+                continue;
+            };
+            if task.stage != Stage::Sending {
+                continue; // cancelled or ended meanwhile
+            }
+            task.payload.sent_at = Some(now);
+            task.payload.lease_until = lease_end;
+            let queue = self.queue_names[task.queue.0 as usize].3.clone();
+            messages.push(Message {
+                queue,
+                body: body.into(),
+            });
+            ids.push(*id);
+            self.lanes.sent(*id, now, lease_end);
+        }
+        self.shared.metrics.sent(messages.len() as u64);
+        let broker = self.shared.broker.clone();
+        self.publishes.push(Box::pin(async move {
+            match broker.publish(messages).await {
+                Ok(()) => Vec::new(),
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "tasks were not sent"
+                    );
+                    ids
+                }
+            }
+        }));
+    }
+
+    /// The target may have been changed since the task was made: workers get it as it is now.
+    fn refresh(&mut self, id: TaskId) {
+        let Some(task) = self.lanes.get_mut(id) else {
+            return;
+        };
+        let inventory = self.shared.inventory.read();
+        if let Some(target) = inventory.by_uid.get(&task.target)
+            && !Arc::ptr_eq(target, &task.payload.target)
+        {
+            task.payload.target = target.clone();
+        }
+    }
+
+    fn body(&mut self, id: TaskId) -> Option<Vec<u8>> {
+        let secret = self.lanes.get(id)?.payload.target.secret.clone();
+        let secrets = secret.and_then(|name| self.sealed(&name));
+        let task = self.lanes.get(id)?;
+        let Payload {
+            action,
+            effect,
+            probing,
+            checkpoint,
+            ..
+        } = &task.payload;
+        let probe = probing.as_ref().map(|p| ProbeFrame {
+            since: p.since,
+            checkpoint: checkpoint
+                .as_ref()
+                .and_then(|c| serde_json::from_str(c.get()).ok()),
+        });
+        let probe = probe.and_then(|p| to_raw_value(&p).ok());
+        let (action, effect) = match (&probe, &action.decl.probe) {
+            (Some(_), Some(probe_action)) => (probe_action.as_str(), Effect::Read),
+            _ => (action.decl.name.as_str(), *effect),
+        };
+        let epoch = self.shared.epoch;
+        let envelope = envelope(
+            task,
+            epoch,
+            action,
+            effect,
+            secrets.as_deref(),
+            probe.as_deref(),
+        );
+        // A struct of text and raw JSON always serialises.
+        serde_json::to_vec(&envelope).ok()
+    }
+
+    /// The sealed Secret as it goes into envelopes, made once per revision.
+    fn sealed(&mut self, name: &Arc<str>) -> Option<Arc<RawValue>> {
+        let other = self
+            .shared
+            .inventory
+            .read()
+            .other("Secret", name)
+            .cloned()?;
+        if let Some((revision, raw)) = self.sealed.get(name)
+            && *revision == other.revision
+        {
+            return Some(raw.clone());
+        }
+        let data = serde_json::from_value(other.record.spec.get("data")?.clone()).ok()?;
+        let secret = SealedSecret {
+            name: name.to_string(),
+            data,
+        };
+        let raw: Arc<RawValue> = to_raw_value(&secret).ok()?.into();
+        self.sealed
+            .insert(name.clone(), (other.revision, raw.clone()));
+        Some(raw)
+    }
+
+    /// The broker did not take them: nothing was sent, so they wait a little and go again.
+    pub(super) fn not_published(&mut self, tasks: &[TaskId]) {
+        let now = crate::clock::now();
+        for id in tasks {
+            if let Some(task) = self.lanes.get(*id) {
+                let attempt = task.attempt;
+                let at = now.plus_ms(limits::RETRY_FIRST_MS);
+                self.lanes.again(*id, attempt, at, now);
+            }
+        }
+    }
+}

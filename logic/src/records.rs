@@ -1,0 +1,513 @@
+//! Writing declared records: all or nothing per set, checked against what can be done, secrets sealed.
+
+use crate::catalog::clip;
+use crate::core::Logic;
+use crate::documents::{Document, Spec, WRITABLE_KINDS, wrong};
+use crate::inventory::{Inventory, Other, Target};
+use crate::{clock, dispatch};
+use sengu_model::problem::{Code, Fault, Problem};
+use sengu_model::seal;
+use sengu_model::{Record, Time, Uid};
+use sengu_store::{Expect, Op, StoreError};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What applying did to one record.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Applied {
+    pub kind: String,
+    pub name: String,
+    /// `created`, `configured` or `unchanged`.
+    pub change: &'static str,
+    pub revision: Option<u64>,
+    pub place: String,
+    /// With a dry run: the record before and after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub before: Option<Record>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub after: Option<Record>,
+}
+
+/// Store errors as the caller sees them.
+pub fn store_problem(error: StoreError) -> Problem {
+    match &error {
+        StoreError::Conflict { kind, name, found } => {
+            let at = found.map_or("gone".to_owned(), |r| format!("at revision {r}"));
+            Problem::new(Code::Conflict, format!("{kind}/{name} is {at}"))
+                .hint("read it again and repeat your change")
+        }
+        StoreError::Compacted { oldest } => Problem::new(
+            Code::Gone,
+            format!("changes before revision {oldest} are no longer kept"),
+        )
+        .hint("list again and watch from the revision that the list gives"),
+        StoreError::Unavailable(source) => {
+            tracing::error!(
+                error = &**source as &dyn std::error::Error,
+                "the store cannot write"
+            );
+            Problem::new(
+                Code::StoreUnavailable,
+                "the store cannot write; nothing was changed",
+            )
+            .hint("is the disk full? see the log of sengu; it goes on by itself when there is room")
+        }
+        StoreError::Closed => Problem::new(Code::Unavailable, "sengu is stopping"),
+        StoreError::InUse { .. } | StoreError::Broken { .. } => {
+            tracing::error!(error = &error as &dyn std::error::Error, "store");
+            Problem::new(Code::Internal, "the store is broken; see the log of sengu")
+        }
+    }
+}
+
+struct Change {
+    record: Record,
+    spec: Spec,
+    body: String,
+    uid: Uid,
+    expect: Expect,
+}
+
+impl Logic {
+    /// Applies a set of documents: all of them or none.
+    ///
+    /// # Errors
+    /// A problem that names every wrong place; nothing has changed.
+    pub async fn apply(
+        &self,
+        documents: Vec<Document>,
+        dry_run: bool,
+    ) -> Result<(Vec<Applied>, u64), Problem> {
+        let _one_writer = self.shared.writes.lock().await;
+        self.check_set(&documents)?;
+        let now = clock::now();
+        let mut results = Vec::with_capacity(documents.len());
+        let mut changes = Vec::new();
+        for document in documents {
+            let (applied, change) = self.plan(document, now, dry_run)?;
+            if let Some(change) = change {
+                changes.push((results.len(), change));
+            }
+            results.push(applied);
+        }
+        if dry_run || changes.is_empty() {
+            return Ok((results, *self.shared.revision.borrow()));
+        }
+        let ops = changes
+            .iter()
+            .map(|(_, c)| Op::PutRecord {
+                kind: c.record.kind.clone(),
+                name: c.record.metadata.name.clone(),
+                uid: c.uid,
+                expect: c.expect,
+                body: c.body.clone().into(),
+            })
+            .collect::<Vec<_>>();
+        let committed = self
+            .shared
+            .store
+            .commit(ops.into())
+            .await
+            .map_err(store_problem)?;
+        {
+            let mut inventory = self.shared.inventory.write();
+            for ((at, change), revision) in changes.into_iter().zip(&committed.revisions) {
+                results[at].revision = Some(*revision);
+                take(&mut inventory, change, *revision);
+            }
+        }
+        self.shared.declared();
+        self.shared.wrote(&committed.revisions);
+        Ok((results, *self.shared.revision.borrow()))
+    }
+
+    /// What is wrong with the set as a whole and with its references.
+    fn check_set(&self, documents: &[Document]) -> Result<(), Problem> {
+        let mut faults = Vec::new();
+        let mut seen: HashMap<(&str, &str), &str> = HashMap::with_capacity(documents.len());
+        let catalog = self.shared.catalog.read().clone();
+        for document in documents {
+            let (kind, name) = (
+                document.record.kind.as_str(),
+                document.record.metadata.name.as_str(),
+            );
+            if let Some(first) = seen.insert((kind, name), &document.place) {
+                faults.push(Fault {
+                    place: document.place.clone(),
+                    code: Code::DuplicateName,
+                    message: format!("{kind}/{name} is in the set twice, first at {first}"),
+                    hint: Some("keep one of them".to_owned()),
+                });
+            }
+        }
+        let inventory = self.shared.inventory.read();
+        for document in documents {
+            let Spec::Target(spec) = &document.spec else {
+                continue;
+            };
+            let Some(kind) = catalog.kinds.get(&spec.kind) else {
+                let known: Vec<&str> = catalog.kinds.keys().map(String::as_str).collect();
+                faults.push(Fault {
+                    place: format!("{} spec.kind", document.place),
+                    code: Code::UnknownKind,
+                    message: format!("no worker drives kind {:?}", clip(&spec.kind)),
+                    hint: Some(format!("known: {}", known.join(", "))),
+                });
+                continue;
+            };
+            faults.extend(kind.target_faults(spec).into_iter().map(|mut fault| {
+                fault.place = format!("{} {}", document.place, fault.place);
+                fault
+            }));
+            if let Some(secret) = &spec.secret
+                && !seen.contains_key(&("Secret", secret.as_str()))
+                && inventory.other("Secret", secret).is_none()
+            {
+                faults.push(Fault {
+                    place: format!("{} spec.secret", document.place),
+                    code: Code::InvalidField,
+                    message: format!("there is no Secret {:?}", clip(secret)),
+                    hint: Some("apply the Secret first or in the same set".to_owned()),
+                });
+            }
+            if faults.len() > 50 {
+                break;
+            }
+        }
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(wrong(faults))
+        }
+    }
+
+    fn plan(
+        &self,
+        document: Document,
+        now: Time,
+        dry_run: bool,
+    ) -> Result<(Applied, Option<Change>), Problem> {
+        let Document {
+            mut record,
+            spec,
+            place,
+        } = document;
+        let (kind, name) = (record.kind.clone(), record.metadata.name.clone());
+        let known = self.record(&kind, &name);
+        let wanted = record.metadata.revision.take();
+        let found = known.as_ref().and_then(|k| k.metadata.revision);
+        if let Some(wanted) = wanted
+            && found != Some(wanted)
+        {
+            return Err(store_problem(StoreError::Conflict { kind, name, found }));
+        }
+        record.metadata.uid = None;
+        record.metadata.created_at = known
+            .as_ref()
+            .and_then(|k| k.metadata.created_at)
+            .or(Some(now));
+        if let Spec::Secret(secret) = &spec {
+            record.spec = self.sealed_spec(&name, secret, known.as_ref())?;
+        } else {
+            // One form for one meaning, so that "unchanged" is seen.
+            record.spec = match &spec {
+                Spec::Target(t) => serde_json::to_value(t),
+                Spec::Schedule(s) => serde_json::to_value(s),
+                Spec::Secret(s) => serde_json::to_value(s),
+            }
+            .unwrap_or_default();
+        }
+        let same = known.as_ref().is_some_and(|k| {
+            k.spec == record.spec
+                && k.metadata.labels == record.metadata.labels
+                && k.metadata.annotations == record.metadata.annotations
+        });
+        let change = match (&known, same) {
+            (None, _) => "created",
+            (Some(_), true) => "unchanged",
+            (Some(_), false) => "configured",
+        };
+        let mut applied = Applied {
+            kind,
+            name,
+            change,
+            revision: found,
+            place,
+            before: None,
+            after: None,
+        };
+        if dry_run {
+            applied.before = known.clone().map(hide);
+            applied.after = Some(hide(record.clone()));
+        }
+        if same {
+            return Ok((applied, None));
+        }
+        let uid = known
+            .and_then(|k| k.metadata.uid)
+            .unwrap_or_else(|| Uid(self.shared.next_id()));
+        let body = serde_json::to_string(&record)
+            .map_err(|e| Problem::new(Code::InvalidField, format!("{}: {e}", applied.place)))?;
+        record.metadata.uid = Some(uid);
+        let expect = found.map_or(Expect::Absent, Expect::Revision);
+        Ok((
+            applied,
+            Some(Change {
+                record,
+                spec,
+                body,
+                uid,
+                expect,
+            }),
+        ))
+    }
+
+    /// Seals the values; one that is the same as before keeps its sealed form.
+    fn sealed_spec(
+        &self,
+        name: &str,
+        secret: &sengu_model::kinds::SecretSpec,
+        known: Option<&Record>,
+    ) -> Result<Value, Problem> {
+        let mut data = serde_json::Map::new();
+        for (key, value) in &secret.data {
+            let place = format!("{name}/{key}");
+            let old = known.and_then(|k| k.spec.get("data")?.get(key)?.as_str());
+            let same = old.filter(|old| {
+                value == HIDDEN // what was shown comes back from an editor: keep it
+                    || seal::open(&self.shared.config.seal_key, &place, old).as_deref() == Ok(value)
+            });
+            let sealed = match same {
+                Some(old) => old.to_owned(),
+                None if value == HIDDEN => {
+                    let what = format!("Secret/{name}: {key} is {HIDDEN} and was not set before");
+                    return Err(Problem::new(Code::InvalidField, what).hint("write the value"));
+                }
+                None => {
+                    let mut nonce = [0; seal::NONCE_BYTES];
+                    getrandom::fill(&mut nonce).map_err(|e| {
+                        tracing::error!(error = %e, "no randomness from the system");
+                        Problem::new(Code::Internal, "the system gives no randomness")
+                    })?;
+                    seal::seal(&self.shared.config.seal_key, nonce, &place, value)
+                }
+            };
+            data.insert(key.clone(), Value::String(sealed));
+        }
+        Ok(serde_json::json!({ "data": data }))
+    }
+
+    /// Any record, as stored (secrets sealed), with status.
+    pub fn record(&self, kind: &str, name: &str) -> Option<Record> {
+        let inventory = self.shared.inventory.read();
+        if kind == "Target" {
+            return inventory.target(name).map(|t| t.record());
+        }
+        inventory.other(kind, name).map(|o| o.record.clone())
+    }
+
+    /// Deletes a record.
+    ///
+    /// # Errors
+    /// `not_found`, `in_use`, `conflict`, or the store's.
+    pub async fn delete(
+        &self,
+        kind: &str,
+        name: &str,
+        revision: Option<u64>,
+    ) -> Result<(), Problem> {
+        let _one_writer = self.shared.writes.lock().await;
+        let known = self
+            .record(kind, name)
+            .ok_or_else(|| not_found(kind, name))?;
+        if !WRITABLE_KINDS.contains(&kind) && kind != "Run" {
+            return Err(Problem::new(
+                Code::WrongState,
+                format!("{kind} records are kept by sengu"),
+            ));
+        }
+        if kind == "Run" && !run_over(&known) {
+            return Err(Problem::new(Code::InUse, format!("run {name} is not over"))
+                .hint(format!("sengu cancel run/{name}")));
+        }
+        if kind == "Secret" {
+            let inventory = self.shared.inventory.read();
+            let users = inventory
+                .targets
+                .values()
+                .filter(|t| t.secret.as_deref() == Some(name));
+            let first: Vec<&str> = users.take(3).map(|t| &*t.name).collect();
+            if !first.is_empty() {
+                let what = format!("Secret/{name} is used by Target {}", first.join(", "));
+                return Err(Problem::new(Code::InUse, what).hint("delete or change those first"));
+            }
+        }
+        let expect = revision.map_or(Expect::Anything, Expect::Revision);
+        let delete = |kind: &str, expect| Op::DeleteRecord {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            expect,
+        };
+        let mut ops = vec![delete(kind, expect)];
+        let uid = known.metadata.uid.unwrap_or_default();
+        if kind == "Target"
+            && self
+                .shared
+                .store
+                .record("TargetStatus", name)
+                .await
+                .map_err(store_problem)?
+                .is_some()
+        {
+            ops.push(delete("TargetStatus", Expect::Anything));
+        }
+        let committed = self
+            .shared
+            .store
+            .commit(ops.into())
+            .await
+            .map_err(store_problem)?;
+        {
+            let mut inventory = self.shared.inventory.write();
+            if kind == "Target" {
+                inventory.remove_target(name);
+            } else {
+                inventory.others.remove(&(kind.into(), name.into()));
+            }
+        }
+        self.shared.declared();
+        self.shared.wrote(&committed.revisions);
+        if kind == "Target" {
+            // Waiting tasks end as refused when their turn comes; give them one now.
+            let from = sengu_model::TaskId(0);
+            let open = self
+                .shared
+                .store
+                .lane_tasks(uid, from, 1_000)
+                .await
+                .unwrap_or_default();
+            let tasks: Vec<_> = open.iter().map(|t| t.id).collect();
+            if !tasks.is_empty() {
+                let why = "the target was deleted".to_owned();
+                self.dispatch
+                    .ask(|reply| dispatch::Input::Cancel {
+                        tasks,
+                        why,
+                        out_too: true,
+                        reply,
+                    })
+                    .await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the quarantine of a target.
+    ///
+    /// # Errors
+    /// `not_found`, or the store's.
+    pub async fn uncordon(&self, name: &str) -> Result<Record, Problem> {
+        let target = self.shared.inventory.read().target(name).cloned();
+        let target = target.ok_or_else(|| not_found("Target", name))?;
+        {
+            let mut live = target.live.lock();
+            live.quarantine = None;
+            live.failures = 0;
+            live.next_observe = Time(0);
+        }
+        let op = Op::PutRecord {
+            kind: "TargetStatus".to_owned(),
+            name: name.to_owned(),
+            uid: target.uid,
+            expect: Expect::Anything,
+            body: serde_json::to_vec(&target.kept())
+                .unwrap_or_default()
+                .into(),
+        };
+        let committed = self
+            .shared
+            .store
+            .commit(vec![op].into())
+            .await
+            .map_err(store_problem)?;
+        self.shared.wrote(&committed.revisions);
+        Ok(target.record())
+    }
+}
+
+/// What stands for a secret value wherever it would be shown.
+pub const HIDDEN: &str = "***";
+
+/// A record as it may be shown: without secret values.
+pub fn hide(mut record: Record) -> Record {
+    if record.kind == "Secret"
+        && let Some(Value::Object(data)) = record.spec.get_mut("data")
+    {
+        for value in data.values_mut() {
+            *value = Value::String(HIDDEN.to_owned());
+        }
+    }
+    record
+}
+
+pub fn not_found(kind: &str, name: &str) -> Problem {
+    Problem::new(
+        Code::NotFound,
+        format!("there is no {kind} {:?}", clip(name)),
+    )
+}
+
+fn run_over(record: &Record) -> bool {
+    let status = serde_json::from_value::<sengu_model::kinds::RunStatus>(record.status.clone());
+    status.is_ok_and(|s| s.phase.over())
+}
+
+fn take(inventory: &mut Inventory, change: Change, revision: u64) {
+    let Change {
+        mut record,
+        spec,
+        body,
+        uid,
+        ..
+    } = change;
+    record.metadata.revision = Some(revision);
+    match spec {
+        Spec::Target(spec) => {
+            let texts = inventory.texts.clone();
+            inventory.put_target(Target::new(&record, &spec, &body, &texts));
+        }
+        Spec::Secret(_) => {
+            let name = record.metadata.name.clone();
+            put_other(inventory, record, uid, revision);
+            // New credentials are a new chance for those who were refused.
+            for target in inventory.targets.values() {
+                if target.secret.as_deref() == Some(name.as_str()) {
+                    let mut live = target.live.lock();
+                    live.quarantine = None;
+                    live.next_observe = Time(0);
+                }
+            }
+        }
+        Spec::Schedule(_) => put_other(inventory, record, uid, revision),
+    }
+}
+
+fn put_other(inventory: &mut Inventory, record: Record, uid: Uid, revision: u64) {
+    let key = (
+        record.kind.as_str().into(),
+        record.metadata.name.as_str().into(),
+    );
+    inventory.others.insert(
+        key,
+        Arc::new(Other {
+            uid,
+            revision,
+            record,
+        }),
+    );
+}

@@ -1,0 +1,6 @@
+//! The stock services: long-lived logic that turns events into tasks.
+
+pub mod control;
+pub mod observe;
+pub mod retention;
+pub mod wees;
