@@ -3,6 +3,7 @@
 
 use crate::error::from_engine;
 use crate::head::{self, Head};
+use crate::lanes::{Lanes, Part, Place};
 use crate::schema::{entry_position, entry_range, ordered, unsigned};
 use rusqlite::{Connection, OptionalExtension, Statement};
 use sengu_model::outcome::Status;
@@ -10,6 +11,7 @@ use sengu_model::task::Priority;
 use sengu_model::{RunId, TaskId, Time, Uid};
 use sengu_store::{Batch, Committed, Expect, NewTask, Op, Revision, StoreError};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Where an open task may be found when it is not where the caller last saw it.
 const PRIORITIES: [Priority; 4] = Priority::ALL;
@@ -31,6 +33,8 @@ statements! {
     commit: "COMMIT",
     save_head: head::UPDATE,
     task_insert: "INSERT INTO task(id, target, run, batch, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+    lane_insert: "INSERT INTO lane(part, target, id) VALUES (?1, ?2, ?3)",
+    lane_part_insert: "INSERT INTO lane_part(id, last) VALUES (?1, ?2)",
     open_insert: "INSERT INTO open(priority, id, attempt, run, batch) VALUES (?1, ?2, 1, ?3, ?4)",
     // Nearly every task ends in its first attempt: then one delete tells all.
     open_end_first: "DELETE FROM open WHERE priority = ?1 AND id = ?2 AND attempt = 1",
@@ -66,6 +70,9 @@ pub struct Applier<'c> {
     pub head: Head,
     /// Ids of streams seen; forgotten when a transaction is undone.
     pub streams: HashMap<String, i64>,
+    lanes: Arc<Lanes>,
+    /// Tasks of this transaction that `lanes` does not know yet.
+    pub places: Vec<Place>,
 }
 
 /// Why a batch was not applied.
@@ -83,8 +90,10 @@ impl From<rusqlite::Error> for Refused {
 }
 
 impl<'c> Applier<'c> {
-    pub fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
+    pub fn new(connection: &'c Connection, lanes: Arc<Lanes>) -> rusqlite::Result<Self> {
         Ok(Self {
+            lanes,
+            places: Vec::new(),
             connection,
             statements: Statements::prepare(connection)?,
             head: Head::load(connection)?,
@@ -245,16 +254,31 @@ impl<'c> Applier<'c> {
         }
     }
 
+    /// Writes the newest tasks as a sorted part of `lane`.
+    pub fn write_part(&mut self, part: Part, rows: &[Place]) -> rusqlite::Result<()> {
+        self.statements
+            .lane_part_insert
+            .execute((part.id, part.last))?;
+        for row in rows {
+            self.statements
+                .lane_insert
+                .execute((part.id, row.target, row.task))?;
+        }
+        Ok(())
+    }
+
     fn insert_task(&mut self, task: &NewTask) -> rusqlite::Result<()> {
         let id = ordered(task.id.0);
         let run = task.run.map(|r| ordered(r.0));
-        self.statements.task_insert.execute((
-            id,
-            ordered(task.target.0),
-            run,
-            task.batch,
-            &task.body[..],
-        ))?;
+        let target = ordered(task.target.0);
+        self.statements
+            .task_insert
+            .execute((id, target, run, task.batch, &task.body[..]))?;
+        match self.lanes.part_of(id) {
+            None => self.places.push(Place { target, task: id }),
+            // Overtaken by later ids: rare, so its place in a part that is already written may cost a page.
+            Some(part) => drop(self.statements.lane_insert.execute((part.id, target, id))?),
+        }
         self.statements
             .open_insert
             .execute((task.priority as u8, id, run, task.batch))?;

@@ -7,6 +7,7 @@
 mod apply;
 mod error;
 mod head;
+mod lanes;
 mod lock;
 mod read;
 mod readers;

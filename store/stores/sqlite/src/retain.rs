@@ -1,60 +1,116 @@
 //! Deletes what retention no longer keeps, a little per transaction, so that a commit waits for one step at most.
 
 use crate::head::Head;
+use crate::lanes::Lanes;
 use crate::schema::{entry_range, ordered};
 use rusqlite::Connection;
 use sengu_store::{Retention, TASK_LOG};
+use std::collections::HashSet;
 
-/// Rows looked at per transaction.
+/// Tasks deleted per transaction, each with its result, its place in a lane and its log.
+const TASKS_PER_STEP: i64 = 500;
+/// Changes or entries deleted per transaction.
 const ROWS_PER_STEP: i64 = 1_000;
+/// A step that has deleted more than this leaves the rest to the next.
+const ROWS_PER_STEP_MAX: u64 = 4_000;
 
-/// Does one step of whatever is left to do. Returns the rows deleted, 0 when nothing is left.
+/// What one step deleted.
+#[derive(Default)]
+pub struct Step {
+    /// 0 when nothing is left to delete.
+    pub rows: u64,
+    /// Tasks that no part of `lane` holds, and parts that are now empty.
+    pub tasks: HashSet<i64>,
+    pub parts: HashSet<i64>,
+}
+
+/// Does one step of whatever is left to do.
 pub fn step(
     connection: &Connection,
     head: &mut Head,
+    lanes: &Lanes,
     retention: &Retention,
-) -> rusqlite::Result<u64> {
-    let tasks = tasks(connection, head, retention)?;
-    if tasks > 0 {
-        return Ok(tasks);
+) -> rusqlite::Result<Step> {
+    let step = tasks(connection, head, lanes, retention)?;
+    if step.rows > 0 {
+        return Ok(step);
     }
-    let changes = changes(connection, head, retention)?;
-    if changes > 0 {
-        return Ok(changes);
-    }
-    entries(connection, retention)
+    let rows = match changes(connection, head, retention)? {
+        0 => entries(connection, retention)?,
+        rows => rows,
+    };
+    Ok(Step {
+        rows,
+        ..Step::default()
+    })
 }
 
 /// Ended tasks go in the order in which they ended, up to the first that is kept.
-fn tasks(connection: &Connection, head: &mut Head, retention: &Retention) -> rusqlite::Result<u64> {
-    let old: Vec<(i64, i64)> = connection
-        .prepare_cached("SELECT position, task, at FROM result ORDER BY position LIMIT ?1")?
-        .query_map((ROWS_PER_STEP,), |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?
-        .take_while(|row| !matches!(row, Ok((_, _, at)) if *at >= retention.tasks_before.0))
-        .map(|row: rusqlite::Result<(i64, i64, i64)>| {
-            row.map(|(position, task, _)| (position, task))
-        })
-        .collect::<rusqlite::Result<_>>()?;
-    let log: Option<i64> = stream(connection, TASK_LOG)?;
-    let mut rows = 0;
+fn tasks(
+    connection: &Connection,
+    head: &mut Head,
+    lanes: &Lanes,
+    retention: &Retention,
+) -> rusqlite::Result<Step> {
+    let log = stream(connection, TASK_LOG)?;
     let mut result = connection.prepare_cached("DELETE FROM result WHERE position = ?1")?;
-    let mut task_row = connection.prepare_cached("DELETE FROM task WHERE id = ?1")?;
+    let mut fixed = connection.prepare_cached("DELETE FROM task WHERE id = ?1")?;
+    let mut target = connection.prepare_cached("SELECT target FROM task WHERE id = ?1")?;
+    let mut lane = connection
+        .prepare_cached("DELETE FROM lane WHERE part = ?1 AND target = ?2 AND id = ?3")?;
     let mut lines = connection
         .prepare_cached("DELETE FROM entry WHERE key = ?1 AND key != 0 AND id > ?2 AND id <= ?3")?;
-    for (position, task) in old {
-        rows += result.execute((position,))?;
-        rows += task_row.execute((task,))?;
+    let mut step = Step::default();
+    for (position, task) in ended_before(connection, retention)? {
+        let target: i64 = target.query_row((task,), |row| row.get(0))?;
+        let mut rows = result.execute((position,))? + fixed.execute((task,))?;
+        if let Some(part) = lanes.part_of(task) {
+            rows += lane.execute((part.id, target, task))?;
+            step.parts.insert(part.id);
+        } else {
+            step.tasks.insert(task);
+        }
         if let Some(log) = log {
             let (from, to) = entry_range(log, 0);
             rows += lines.execute((task, from, to))?;
         }
         head.tasks_ended -= 1;
-        // A task with a long log is a step by itself.
-        if rows as u64 > 4 * ROWS_PER_STEP as u64 {
+        step.rows += rows as u64;
+        // Long logs make a step of few tasks.
+        if step.rows > ROWS_PER_STEP_MAX {
             break;
         }
     }
-    Ok(rows as u64)
+    let newest = lanes.newest_part();
+    let mut holds = connection.prepare_cached("SELECT 1 FROM lane WHERE part = ?1")?;
+    let mut remove = connection.prepare_cached("DELETE FROM lane_part WHERE id = ?1")?;
+    let mut empty = HashSet::new();
+    for part in step.parts {
+        if newest.is_none_or(|newest| newest.id != part) && !holds.exists((part,))? {
+            remove.execute((part,))?;
+            empty.insert(part);
+        }
+    }
+    step.parts = empty;
+    Ok(step)
+}
+
+/// Position and id of the tasks that ended first, while they ended before the limit.
+fn ended_before(
+    connection: &Connection,
+    retention: &Retention,
+) -> rusqlite::Result<Vec<(i64, i64)>> {
+    let mut select = connection
+        .prepare_cached("SELECT position, task, at FROM result ORDER BY position LIMIT ?1")?;
+    let mut rows = select.query((TASKS_PER_STEP,))?;
+    let mut ended = Vec::new();
+    while let Some(row) = rows.next()? {
+        if row.get::<_, i64>(2)? >= retention.tasks_before.0 {
+            break;
+        }
+        ended.push((row.get(0)?, row.get(1)?));
+    }
+    Ok(ended)
 }
 
 fn changes(

@@ -25,6 +25,7 @@ const BUSY_MAX: Duration = Duration::from_secs(10);
 /// Why each table looks as it does:
 /// - `task` is written once and never changed; how a task stands is in `open` (narrow, small, hot) until it ends, then
 ///   in `result`, in the order of ending. So a task costs four appends and one delete, and no row is ever rewritten.
+/// - `lane` is the index of tasks by target, written in sorted parts (see `lanes`).
 /// - `record` has a rowid because rows of a `WITHOUT ROWID` table spill to a page of their own beyond 1 kB.
 /// - `entry.id` is stream << 48 | position, so each stream is one run of pages.
 const TABLES: &str = "
@@ -35,7 +36,10 @@ CREATE TABLE head(
 INSERT INTO head VALUES (0, 0, 1, 0, 0, 0, 0, 0);
 CREATE TABLE task(
     id INTEGER PRIMARY KEY, target INTEGER NOT NULL, run INTEGER, batch INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE INDEX task_target ON task(target);
+CREATE TABLE lane(
+    part INTEGER NOT NULL, target INTEGER NOT NULL, id INTEGER NOT NULL,
+    PRIMARY KEY (part, target, id)) WITHOUT ROWID;
+CREATE TABLE lane_part(id INTEGER PRIMARY KEY, last INTEGER NOT NULL);
 CREATE INDEX task_run ON task(run) WHERE run IS NOT NULL;
 CREATE TABLE open(
     priority INTEGER NOT NULL, id INTEGER NOT NULL, attempt INTEGER NOT NULL, run INTEGER, batch INTEGER NOT NULL,

@@ -3,6 +3,7 @@
 use crate::apply::Applier;
 use crate::error::{broken, from_engine};
 use crate::head::Head;
+use crate::lanes::Lanes;
 use crate::lock::{self, DirectoryLock};
 use crate::readers::Readers;
 use crate::writer::{self, BATCHES_WAITING_MAX, Message};
@@ -17,6 +18,7 @@ use sengu_store::{
     StoreError, StoreStatus, StoredRecord, StoredTask, TaskQuery,
 };
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,6 +27,7 @@ pub struct SqliteStore {
     place: PathBuf,
     /// None once closed.
     queue: Mutex<Option<mpsc::Sender<Message>>>,
+    lanes: Arc<Lanes>,
     readers: Readers,
     writer: Mutex<Option<Held>>,
 }
@@ -45,15 +48,22 @@ impl SqliteStore {
         let database = schema::prepare_directory(directory)?;
         let lock = lock::lock(directory)?;
         let connection = schema::open_writer(&database)?;
-        Applier::new(&connection).map_err(|e| from_engine("read the store's tables", e))?;
+        let lanes = Lanes::load(&connection).map(Arc::new);
+        let lanes = lanes.map_err(|e| from_engine("read the store's tables", e))?;
+        Applier::new(&connection, lanes.clone())
+            .map_err(|e| from_engine("read the store's tables", e))?;
         let (queue, waiting) = mpsc::channel(BATCHES_WAITING_MAX);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || writer::run(connection, waiting))
+            .spawn({
+                let lanes = lanes.clone();
+                move || writer::run(connection, lanes, waiting)
+            })
             .map_err(|e| StoreError::Unavailable(Box::new(e)))?;
         Ok(SqliteStore {
             place: directory.to_owned(),
             queue: Mutex::new(Some(queue)),
+            lanes,
             readers: Readers::new(database),
             writer: Mutex::new(Some(Held {
                 thread,
@@ -168,8 +178,9 @@ impl Store for SqliteStore {
         after: TaskId,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<OpenTask>, StoreError>> {
+        let lanes = self.lanes.clone();
         self.read("list a lane", move |c| {
-            read::tasks::lane_tasks(c, target, after, limit)
+            read::tasks::lane_tasks(c, &lanes, target, after, limit)
         })
         .boxed()
     }
@@ -180,7 +191,8 @@ impl Store for SqliteStore {
     }
 
     fn tasks(&self, query: TaskQuery) -> BoxFuture<'_, Result<Vec<StoredTask>, StoreError>> {
-        self.read("list tasks", move |c| read::tasks::tasks(c, &query))
+        let lanes = self.lanes.clone();
+        self.read("list tasks", move |c| read::tasks::tasks(c, &lanes, &query))
             .boxed()
     }
 

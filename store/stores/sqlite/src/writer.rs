@@ -3,6 +3,7 @@
 
 use crate::apply::{Applier, Refused};
 use crate::error::{from_engine, from_shared, is_outage};
+use crate::lanes::Lanes;
 use crate::retain;
 use rusqlite::Connection;
 use sengu_store::{Batch, Committed, Retention, StoreError};
@@ -27,8 +28,8 @@ pub enum Message {
 type Waiting = (Batch, Reply<Committed>);
 
 /// Runs until it is told to close or every sender is gone, and everything accepted is answered.
-pub fn run(connection: Connection, mut queue: mpsc::Receiver<Message>) {
-    let closing = serve(&connection, &mut queue);
+pub fn run(connection: Connection, lanes: Arc<Lanes>, mut queue: mpsc::Receiver<Message>) {
+    let closing = serve(&connection, lanes, &mut queue);
     // The last connection to go writes the log back into the database.
     if let Err((_, error)) = connection.close() {
         tracing::warn!(%error, "the store was not closed cleanly; nothing is lost");
@@ -39,11 +40,16 @@ pub fn run(connection: Connection, mut queue: mpsc::Receiver<Message>) {
 }
 
 /// Gives the caller of `close`, if that was the reason to end.
-fn serve(connection: &Connection, queue: &mut mpsc::Receiver<Message>) -> Option<Reply<()>> {
-    let mut writer = match Applier::new(connection) {
+fn serve(
+    connection: &Connection,
+    lanes: Arc<Lanes>,
+    queue: &mut mpsc::Receiver<Message>,
+) -> Option<Reply<()>> {
+    let mut writer = match Applier::new(connection, lanes.clone()) {
         Ok(applier) => Writer {
             connection,
             applier,
+            lanes,
         },
         Err(error) => {
             // `open` has tried this; callers learn from the closed queue.
@@ -73,6 +79,7 @@ fn serve(connection: &Connection, queue: &mut mpsc::Receiver<Message>) -> Option
                     }
                 }
                 writer.commit(&mut group);
+                writer.write_part_when_due();
             }
             Message::Retain(retention, reply) => {
                 // A caller that went away wants no answer.
@@ -94,6 +101,7 @@ fn serve(connection: &Connection, queue: &mut mpsc::Receiver<Message>) -> Option
 struct Writer<'c> {
     connection: &'c Connection,
     applier: Applier<'c>,
+    lanes: Arc<Lanes>,
 }
 
 impl Writer<'_> {
@@ -138,9 +146,24 @@ impl Writer<'_> {
     }
 
     fn retain(&mut self, retention: &Retention) -> Result<u64, StoreError> {
-        let connection = self.connection;
-        self.within(|applier| retain::step(connection, &mut applier.head, retention))
-            .map_err(|e| from_engine("delete what is no longer kept", e))
+        let (connection, lanes) = (self.connection, self.lanes.clone());
+        let step = self
+            .within(|applier| retain::step(connection, &mut applier.head, &lanes, retention))
+            .map_err(|e| from_engine("delete what is no longer kept", e))?;
+        self.lanes.forget(&step.tasks, &step.parts);
+        Ok(step.rows)
+    }
+
+    /// Moves the newest tasks from memory into a part of `lane`. When that fails, they stay in memory, and the next
+    /// commit tries again.
+    fn write_part_when_due(&mut self) {
+        let Some((part, rows)) = self.lanes.due() else {
+            return;
+        };
+        match self.within(|applier| applier.write_part(part, &rows)) {
+            Ok(()) => self.lanes.written(part),
+            Err(error) => tracing::warn!(%error, tasks = rows.len(), "lanes stay in memory"),
+        }
     }
 
     /// Runs `work` in one transaction: all of it is durable when this returns Ok, none of it when Err.
@@ -153,6 +176,7 @@ impl Writer<'_> {
         if outcome.is_err() {
             self.applier.head = head;
             self.applier.streams.clear();
+            self.applier.places.clear();
             if !self.connection.is_autocommit() {
                 // On a full disk SQLite may have rolled back by itself; otherwise this cannot need space.
                 let _ = self.connection.execute_batch("ROLLBACK");
@@ -173,6 +197,9 @@ impl Writer<'_> {
             head.save(&mut self.applier.statements.save_head)?;
         }
         self.applier.statements.commit.execute(())?;
+        // Readers may know a task only once it is committed, and must before its caller is answered.
+        self.lanes.extend(&self.applier.places);
+        self.applier.places.clear();
         Ok(done)
     }
 }

@@ -1,6 +1,7 @@
 //! Tasks: the open ones, those of a lane or a run, and how each stands.
 
 use super::{bytes, bytes_or_none};
+use crate::lanes::{Lane, Lanes};
 use crate::schema::{ordered, page, unsigned};
 use rusqlite::{Connection, OptionalExtension, Row, types::Type};
 use sengu_model::outcome::Status;
@@ -10,7 +11,7 @@ use sengu_store::{OpenTask, Position, RunTask, Sent, Stand, StoredTask, TaskQuer
 use std::collections::HashMap;
 
 /// Ids looked at in one piece while rows are filtered.
-const WALK_PAGE: i64 = 256;
+const WALK_PAGE: usize = 256;
 
 /// Columns of an open task with its fixed part: `open_of` reads them.
 macro_rules! open_columns {
@@ -75,10 +76,12 @@ pub fn open_tasks(
 
 pub fn lane_tasks(
     connection: &Connection,
+    lanes: &Lanes,
     target: Uid,
     after: TaskId,
     limit: usize,
 ) -> rusqlite::Result<Vec<OpenTask>> {
+    let lane = lanes.lane(ordered(target.0));
     let snapshot = connection.unchecked_transaction()?;
     let mut found = Vec::new();
     // Ended tasks of the target lie before the oldest open one of all, mostly: skip them at once.
@@ -86,13 +89,11 @@ pub fn lane_tasks(
         return Ok(found);
     };
     let mut after = ordered(after.0).max(oldest - 1);
-    let mut ids = snapshot
-        .prepare_cached("SELECT id FROM task WHERE target = ?1 AND id > ?2 ORDER BY id LIMIT ?3")?;
     while found.len() < limit {
-        let walked = column(ids.query((ordered(target.0), after, WALK_PAGE))?)?;
-        let Some(last) = walked.last() else { break };
+        let ids = lane.oldest(&snapshot, after, limit.min(WALK_PAGE))?;
+        let Some(last) = ids.last() else { break };
         after = *last;
-        for id in walked {
+        for id in ids {
             if found.len() == limit {
                 break;
             }
@@ -242,7 +243,7 @@ pub fn run_tasks(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<Ru
 
 /// Where the ids of a query come from, newest first; the other conditions are then tested one by one.
 enum Source {
-    Target(i64),
+    Target(Lane),
     Run(i64),
     Open,
     /// Ended with one of these, none of them `Done`: those have an index of their own.
@@ -250,14 +251,19 @@ enum Source {
     All,
 }
 
-pub fn tasks(connection: &Connection, query: &TaskQuery) -> rusqlite::Result<Vec<StoredTask>> {
+pub fn tasks(
+    connection: &Connection,
+    lanes: &Lanes,
+    query: &TaskQuery,
+) -> rusqlite::Result<Vec<StoredTask>> {
     let mut found = Vec::new();
     if query.open && !query.status.is_empty() {
         return Ok(found);
     }
+    let lane = query.target.map(|target| lanes.lane(ordered(target.0)));
     let snapshot = connection.unchecked_transaction()?;
-    let source = match (query.target, query.run) {
-        (Some(target), _) => Source::Target(ordered(target.0)),
+    let source = match (lane, query.run) {
+        (Some(lane), _) => Source::Target(lane),
         (None, Some(run)) => Source::Run(ordered(run.0)),
         (None, None) if query.open => Source::Open,
         (None, None) if query.status.is_empty() => Source::All,
@@ -289,10 +295,9 @@ fn newest_ids(connection: &Connection, source: &Source, before: i64) -> rusqlite
         column(
             connection
                 .prepare_cached(sql)?
-                .query((key, before, WALK_PAGE))?,
+                .query((key, before, page(WALK_PAGE)))?,
         )
     };
-    let by_target = "SELECT id FROM task WHERE target = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
     let by_run = "SELECT id FROM task WHERE run = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
     let by_priority =
         "SELECT id FROM open WHERE priority = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
@@ -300,7 +305,7 @@ fn newest_ids(connection: &Connection, source: &Source, before: i64) -> rusqlite
          WHERE status = ?1 AND status != 1 AND task < ?2 ORDER BY task DESC LIMIT ?3";
     let all = "SELECT id FROM task WHERE ?1 = 0 AND id < ?2 ORDER BY id DESC LIMIT ?3";
     let lists: Vec<Vec<i64>> = match source {
-        Source::Target(target) => return select(by_target, *target),
+        Source::Target(lane) => return lane.newest(connection, before, WALK_PAGE),
         Source::Run(run) => return select(by_run, *run),
         Source::All => return select(all, 0),
         Source::Open => Priority::ALL
@@ -320,7 +325,7 @@ fn merge_newest(lists: Vec<Vec<i64>>) -> Vec<i64> {
     let mut ids: Vec<i64> = lists.into_iter().flatten().collect();
     ids.sort_unstable_by(|a, b| b.cmp(a));
     ids.dedup();
-    ids.truncate(usize::try_from(WALK_PAGE).unwrap_or(usize::MAX));
+    ids.truncate(WALK_PAGE);
     ids
 }
 
