@@ -64,7 +64,11 @@ pub enum OnStop {
 /// The moment by which a command of this task must be over.
 pub fn deadline(task: &Context) -> Instant {
     let margin = (task.remaining() / 10).min(MARGIN_MAX);
-    task.deadline() - margin
+    earlier(task.deadline(), margin)
+}
+
+fn earlier(at: Instant, by: Duration) -> Instant {
+    at.checked_sub(by).unwrap_or(at)
 }
 
 /// Runs `job`, giving its output to `sink` as it comes. Gives the end and the host key of the connection.
@@ -81,7 +85,7 @@ pub async fn run(
     let (mut running, host_key) = loop {
         sends += 1;
         let leased = tokio::select! {
-            leased = job.kept.channel(job.host, deadline - EXPLAIN) => leased.map_err(NotSent::Failed)?,
+            leased = job.kept.channel(job.host, earlier(deadline, EXPLAIN)) => leased.map_err(NotSent::Failed)?,
             () = task.cancelled() => return Err(NotSent::Cancelled),
             () = tokio::time::sleep_until(deadline) => {
                 let why = format!("{}: no session before the deadline; nothing was sent", job.host.at());

@@ -136,9 +136,9 @@ fn state(line: &str) -> Value {
     let fields: Vec<&str> = line.split_whitespace().collect();
     match fields[..] {
         [sha256, mode, owner, group] => {
-            json!({ "sha256": sha256, "mode": octal(mode), "owner": owner, "group": group })
+            json!({ "exists": true, "sha256": sha256, "mode": octal(mode), "owner": owner, "group": group })
         }
-        _ => Value::Null,
+        _ => json!({ "exists": false }),
     }
 }
 
@@ -260,8 +260,8 @@ mod tests {
     fn states_have_modes_of_four_digits() {
         assert_eq!(
             state("aa 644 root staff"),
-            json!({"sha256": "aa", "mode": "0644", "owner": "root", "group": "staff"})
+            json!({"exists": true, "sha256": "aa", "mode": "0644", "owner": "root", "group": "staff"})
         );
-        assert_eq!(state("-"), Value::Null);
+        assert_eq!(state("-"), json!({"exists": false}));
     }
 }

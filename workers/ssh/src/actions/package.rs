@@ -100,10 +100,9 @@ pub async fn set(task: &Context, kept: &Arc<Kept>, host: &Host) -> Result<Outcom
     }))
 }
 
-/// A version, or null for absent.
 fn version_of(text: &str) -> Value {
     match text {
-        "-" => Value::Null,
-        version => json!({ "version": version }),
+        "-" => json!({ "installed": false }),
+        version => json!({ "installed": true, "version": version }),
     }
 }

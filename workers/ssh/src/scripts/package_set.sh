@@ -26,7 +26,7 @@ else
 if [ "$w" = present ]; then $k -y -q install "$n${v:+-$v}" >>"$l" 2>&1 </dev/null; r=$?; else $k -y -q remove "$n" >>"$l" 2>&1 </dev/null; r=$?; fi
 fi
 tail -c 8000 "$l" >&2
-if [ $r != 0 ] && grep -q -i -e "could not get lock" -e "unable to lock" -e "waiting for process" -e "is locked by another" "$l"; then echo "@@busy"; fi
+if [ $r != 0 ] && grep -q -i -e "could not get lock" -e "unable to lock" -e "waiting for process" -e "is locked by another" "$l" && ! grep -q -i "permission denied" "$l"; then echo "@@busy"; fi
 echo "@@after $(have)"
 echo "@@changed yes"
 exit $r
