@@ -26,14 +26,17 @@ struct Snmp {
 
 impl Worker for Snmp {
     async fn run(&self, task: Context) -> Outcome {
-        match self.attempt(&task).await {
-            // Nothing was done yet: begin again with discovery, once. A pinned engine id is checked there.
-            Err(Trouble::EngineChanged) => {
-                self.sessions.forget(&task.target.name);
-                self.attempt(&task).await.unwrap_or_else(Outcome::from)
-            }
-            other => other.unwrap_or_else(Outcome::from),
+        let ended = self.attempt(&task).await;
+        let lost = matches!(
+            &ended,
+            Err(Trouble::Silent(_)) | Ok(Outcome::Unknown { .. })
+        );
+        if lost {
+            // Behind the silence may be another device, address or engine: the next task begins with discovery,
+            // where a pinned engine id is checked.
+            self.sessions.forget(&task.target.name);
         }
+        ended.unwrap_or_else(Outcome::from)
     }
 
     async fn drain(&self) {

@@ -134,7 +134,7 @@ async fn walk(
     let walked = match session.walk(table).await {
         Ok(walked) => walked,
         // Without an answer the other tables would only cost the same wait again.
-        Err(trouble @ (Trouble::Silent(_) | Trouble::EngineChanged)) => return Err(trouble),
+        Err(trouble @ Trouble::Silent(_)) => return Err(trouble),
         Err(trouble) => {
             cut.push((table.name.clone(), trouble.message()));
             return Ok(());

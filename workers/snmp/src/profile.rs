@@ -289,7 +289,8 @@ pub struct Entry {
 pub struct ReadingShape {
     pub name: String,
     pub unit: String,
-    /// Only for checks against worker.toml; the wire does not carry it.
+    /// The wire does not carry it; worker.toml does, and a test holds the two together.
+    #[cfg_attr(not(test), expect(dead_code))]
     pub kind: Kind,
     pub scale: f64,
     pub offset: f64,

@@ -106,6 +106,9 @@ impl Sessions {
         let builder = ClientBuilder::new(auth)
             .request_timeout(Duration::from_millis(config.request_timeout_ms))
             .max_oids_per_request(config.max_oids)
+            // Reports of wrong credentials come unauthenticated and are heard only with this. What it adds otherwise:
+            // the time of such a report may be tried in one packet; it is never trusted.
+            .allow_unauthenticated_v3_time_correction(true)
             .engine_cache(engines.clone());
         let retry = Retry::fixed(config.retries, Duration::ZERO)
             .map_err(|e| Trouble::refused(e.to_string()))?;

@@ -11,8 +11,6 @@ const BUSY_MS: u64 = 5_000;
 pub enum Trouble {
     /// No answer, or none that could be understood as one.
     Silent(String),
-    /// The device answered under another engine id than before: it was replaced or reset. Nothing was done.
-    EngineChanged,
     /// The answer does not fit into a message, even for one row.
     TooBig,
     Failed(Failure),
@@ -31,10 +29,6 @@ impl Trouble {
     pub fn failure(self) -> Failure {
         match self {
             Trouble::Silent(message) => Failure::new(FailureCode::Unreachable, message),
-            Trouble::EngineChanged => Failure::new(
-                FailureCode::BadReply,
-                "the device does not know its own engine id from one message to the next",
-            ),
             Trouble::TooBig => {
                 Failure::new(FailureCode::BadReply, "tooBig, even for a single value")
             }
@@ -46,7 +40,6 @@ impl Trouble {
     pub fn message(&self) -> String {
         match self {
             Trouble::Silent(message) => message.clone(),
-            Trouble::EngineChanged => "engine id changed".to_owned(),
             Trouble::TooBig => "tooBig, even for a single row".to_owned(),
             Trouble::Failed(failure) => failure.message.clone(),
         }
@@ -73,14 +66,13 @@ impl From<Box<Error>> for Trouble {
             Error::Timeout {
                 target, retries, ..
             } => Trouble::Silent(format!(
-                "no valid answer from {target} to {} requests: down, filtered, or a wrong community (devices do not answer to one)",
+                "no valid answer from {target} to {} requests: down, filtered, or a wrong community or privPassword (devices do not answer to those)",
                 retries + 1
             )),
             Error::Network { .. } | Error::Closed { .. } | Error::RequestIdInUse { .. } => {
                 Trouble::Silent(error.exchange_source().to_string())
             }
             Error::Report { status, .. } => match status.as_ref() {
-                ReportStatus::UnknownEngineId { .. } => Trouble::EngineChanged,
                 ReportStatus::NotInTimeWindow { .. } => fail(
                     FailureCode::BadReply,
                     "the device's boots and time do not settle (usmStatsNotInTimeWindows twice)"
@@ -209,11 +201,5 @@ mod tests {
             let shown = error.to_string();
             assert_eq!(code(error), expected, "{shown}");
         }
-        assert!(matches!(
-            Trouble::from(Box::new(report(ReportStatus::UnknownEngineId {
-                counter: 1
-            }))),
-            Trouble::EngineChanged
-        ));
     }
 }

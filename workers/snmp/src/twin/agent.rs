@@ -146,7 +146,11 @@ impl Engine {
         let usm = UsmSecurityParams::decode(raw.security_params().clone(), DecodeConfig::DEFAULT);
         let usm = usm.ok()?.value;
         let level = raw.security_level();
-        let report = |oid: Oid, level| self.report(&raw, oid, level).map(Answer::Bytes);
+        let asked_by = usm.username().clone();
+        let report = |oid: Oid, user: &Bytes, level| {
+            let bytes = self.report(&raw, oid, user, level);
+            bytes.map(Answer::Bytes)
+        };
         let plain = |answer: Option<Answer>| {
             answer.map(|answer| Handled {
                 answer,
@@ -154,7 +158,7 @@ impl Engine {
             })
         };
         let denied = |oid: Oid| {
-            let bytes = self.report(&raw, oid, SecurityLevel::NoAuthNoPriv)?;
+            let bytes = self.report(&raw, oid, &asked_by, SecurityLevel::NoAuthNoPriv)?;
             Some(Handled {
                 answer: Answer::Denied(Some(bytes)),
                 was_set: false,
@@ -162,7 +166,7 @@ impl Engine {
         };
         if usm.engine_id().as_ref() != self.id.as_slice() {
             let oid = report_oids::unknown_engine_ids();
-            return plain(report(oid, SecurityLevel::NoAuthNoPriv));
+            return plain(report(oid, &Bytes::new(), SecurityLevel::NoAuthNoPriv));
         }
         if usm.username().as_ref() != self.user.as_bytes() {
             return denied(report_oids::unknown_user_names());
@@ -178,7 +182,7 @@ impl Engine {
         let away = usm.engine_time().abs_diff(self.time());
         if usm.engine_boots() != self.boots || away > TIME_WINDOW_S {
             let oid = report_oids::not_in_time_windows();
-            return plain(report(oid, SecurityLevel::AuthNoPriv));
+            return plain(report(oid, &asked_by, SecurityLevel::AuthNoPriv));
         }
         let RawMsgData::Encrypted(cipher) = raw.msg_data() else {
             return None;
@@ -193,31 +197,39 @@ impl Engine {
         let was_set = scoped.pdu.pdu_type() == PduType::SetRequest;
         let response = respond(&self.device, scoped.pdu, Version::V3, bent)?;
         let scoped = ScopedPdu::new(self.id.clone(), scoped.context_name, response.into_raw());
-        let bytes = self.seal(&raw, scoped, SecurityLevel::AuthPriv)?;
+        let bytes = self.seal(&raw, scoped, asked_by.clone(), SecurityLevel::AuthPriv)?;
         Some(Handled {
             answer: Answer::Bytes(bytes),
             was_set,
         })
     }
 
-    fn report(&self, to: &RawV3Message, oid: Oid, level: SecurityLevel) -> Option<Vec<u8>> {
+    /// A report names the user that asked; discovery has none.
+    fn report(
+        &self,
+        to: &RawV3Message,
+        oid: Oid,
+        user: &Bytes,
+        level: SecurityLevel,
+    ) -> Option<Vec<u8>> {
         let count = self.reports.fetch_add(1, Ordering::Relaxed) + 1;
         let varbind = VarBind::new(oid, Value::Counter32(count));
         let pdu = ResponsePdu::report(0, vec![varbind]).ok()?;
         let scoped = ScopedPdu::new(self.id.clone(), Bytes::new(), pdu.into_raw());
-        self.seal(to, scoped, level)
+        self.seal(to, scoped, user.clone(), level)
     }
 
-    fn seal(&self, to: &RawV3Message, scoped: ScopedPdu, level: SecurityLevel) -> Option<Vec<u8>> {
+    fn seal(
+        &self,
+        to: &RawV3Message,
+        scoped: ScopedPdu,
+        user: Bytes,
+        level: SecurityLevel,
+    ) -> Option<Vec<u8>> {
         let size = MessageSize::new(1_472).ok()?;
         let flags = MsgFlags::new(level, false);
         let header = MsgGlobalData::new(to.msg_id(), size, flags).ok()?;
         let time = self.time();
-        let user = if level == SecurityLevel::NoAuthNoPriv {
-            String::new()
-        } else {
-            self.user.clone()
-        };
         let mut usm = UsmSecurityParams::new(self.id.clone(), self.boots, time, user).ok()?;
         if level.requires_auth() {
             usm = usm.with_auth_placeholder(self.auth.mac_len()).ok()?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 pub const OUTLETS: u32 = 8;
 /// A cycled outlet stays off this long.
-const CYCLE_OFF: Duration = Duration::from_millis(700);
+const CYCLE_OFF: Duration = Duration::from_millis(2_500);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
