@@ -304,6 +304,12 @@ impl Client {
         })
     }
 
+    /// Whether `path` answers with success, whatever it says (`/readyz`).
+    pub async fn ok(&self, path: &str) -> bool {
+        let request = self.request(reqwest::Method::GET, path, &[]);
+        self.send(request.timeout(CONNECT_MAX)).await.is_ok()
+    }
+
     pub async fn get<T: DeserializeOwned>(&self, path: &str, query: Query<'_>) -> Result<T> {
         self.answer(self.request(reqwest::Method::GET, path, query))
             .await

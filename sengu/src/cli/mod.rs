@@ -216,7 +216,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         .build()?;
     let result = runtime.block_on(async {
         match verb {
-            Verb::Demo(args) => demo::run(args).await,
+            Verb::Demo(args) => demo::run(args, &context).await,
             Verb::Version(args) => version::run(&args, &context).await,
             Verb::Apply(args) => apply::run(&args, &context).await,
             Verb::Diff(args) => diff::run(&args, &context).await,

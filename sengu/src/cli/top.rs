@@ -7,7 +7,7 @@ use crate::output::{self, Cell, FormatArg, Paint, Table, Tone};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use views::{number, text};
 
 /// What goes on now
@@ -25,13 +25,21 @@ const RUNS_SHOWN_MAX: usize = 10;
 
 pub async fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let mut client = context.client()?;
+    let mut last = None;
     loop {
         let page = match client.get::<Value>("/v1/top", &[]).await {
             Ok(top) if !args.output.format.for_people() => {
                 output::print_value(args.output.format, &top)?;
                 String::new()
             }
-            Ok(top) => page(&top, Paint::stdout()),
+            Ok(top) => {
+                let since = last
+                    .as_ref()
+                    .map(|(at, top): &(Instant, Value)| (at.elapsed(), top));
+                let page = page(&top, since, Paint::stdout());
+                last = Some((Instant::now(), top));
+                page
+            }
             Err(e) if args.watch && e.passing() => {
                 client.refresh();
                 format!("{e}\n")
@@ -56,17 +64,9 @@ pub async fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
 }
 
 /// The fleet, the work, and where it queues.
-fn page(top: &Value, paint: Paint) -> String {
+fn page(top: &Value, before: Option<(Duration, &Value)>, paint: Paint) -> String {
     let mut out = String::new();
     let n = |pointer: &str| output::thousands(number(top, pointer));
-    let rate = |pointer: &str| {
-        let rate = top.pointer(pointer).and_then(Value::as_f64).unwrap_or(0.0);
-        if rate < 10.0 {
-            format!("{rate:.1}")
-        } else {
-            output::thousands(rate.round() as u64)
-        }
-    };
     let bad = |pointer: &str, word: &str| {
         let tone = if number(top, pointer) > 0 {
             Tone::Bad
@@ -85,12 +85,13 @@ fn page(top: &Value, paint: Paint) -> String {
     );
     let _ = writeln!(
         out,
-        "Tasks     {} waiting, {} sent, {} started; {}/s ended, {}/s failed",
+        "Tasks     {} waiting, {} sent, {} started; since start {} ended, {} of them not done{}",
         n("/tasks/waiting"),
         n("/tasks/sent"),
         n("/tasks/started"),
-        rate("/tasks/endedPerS"),
-        rate("/tasks/failedPerS"),
+        n("/tasks/ended"),
+        n("/tasks/notDone"),
+        before.map_or_else(String::new, |(time, before)| rate(top, before, time)),
     );
     let list = |key: &str| {
         top.get(key)
@@ -111,15 +112,15 @@ fn page(top: &Value, paint: Paint) -> String {
     if !queues.is_empty() {
         let _ = writeln!(out, "\n{}", paint.text(Tone::Strong, "Queues"));
         let mut table =
-            Table::new(&["ZONE", "KIND", "CLASS", "WAITING", "IN-FLIGHT", "WINDOW"]).indent(2);
+            Table::new(&["ZONE", "KIND", "CLASS", "IN-FLIGHT", "WINDOW", "DEPTH"]).indent(2);
         for q in queues {
             table.row(vec![
                 text(q, "/zone").into(),
                 text(q, "/kind").into(),
                 text(q, "/class").into(),
-                Cell::new(output::thousands(number(q, "/waiting"))),
                 Cell::new(output::thousands(number(q, "/inFlight"))),
                 Cell::new(output::thousands(number(q, "/window"))),
+                Cell::new(output::thousands(number(q, "/depth"))),
             ]);
         }
         out.push_str(&table.take(paint));
@@ -138,4 +139,14 @@ fn page(top: &Value, paint: Paint) -> String {
         );
     }
     out
+}
+
+/// `; 1,234/s`: tasks ended between two looks.
+fn rate(top: &Value, before: &Value, time: Duration) -> String {
+    let ended = number(top, "/tasks/ended").saturating_sub(number(before, "/tasks/ended"));
+    let seconds = time.as_secs_f64().max(0.001);
+    format!(
+        "; {}/s",
+        output::thousands((ended as f64 / seconds).round() as u64)
+    )
 }
