@@ -26,6 +26,7 @@ pub struct Connect {
         long,
         global = true,
         env = "SENGU_SERVER",
+        hide_env_values = true,
         value_name = "URL",
         help_heading = "Server"
     )]
@@ -35,6 +36,7 @@ pub struct Connect {
         long,
         global = true,
         env = "SENGU_TOKEN_FILE",
+        hide_env_values = true,
         value_name = "FILE",
         help_heading = "Server"
     )]
@@ -44,6 +46,7 @@ pub struct Connect {
         long,
         global = true,
         env = "SENGU_CA_FILE",
+        hide_env_values = true,
         value_name = "FILE",
         help_heading = "Server"
     )]
@@ -53,6 +56,7 @@ pub struct Connect {
         long,
         global = true,
         env = "SENGU_DATA",
+        hide_env_values = true,
         value_name = "DIR",
         help_heading = "Server"
     )]

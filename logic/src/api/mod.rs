@@ -6,6 +6,7 @@ pub mod idempotency;
 mod openapi;
 mod records;
 mod runs;
+pub mod serve;
 mod system;
 mod tasks;
 mod watch;

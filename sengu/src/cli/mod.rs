@@ -205,7 +205,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     };
     // These need no client, and `up` builds its own runtime.
     let verb = match cli.verb {
-        Verb::Up(args) => return crate::up::run(args).map(|()| Exit::Ok),
+        Verb::Up(args) => {
+            return crate::up::run(args, context.connect.data_dir()).map(|()| Exit::Ok);
+        }
+        Verb::Openapi(args) => return openapi::run(&args),
         Verb::Completions(args) => return Ok(completions::run(&args)),
         Verb::Help(args) => return help(&args),
         Verb::Config(args) => return config::run(&args, &context),
@@ -235,8 +238,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             Verb::Uncordon(args) => uncordon::run(&args, &context).await,
             Verb::Top(args) => top::run(&args, &context).await,
             Verb::Worker(args) => worker::run(args).await,
-            Verb::Openapi(args) => openapi::run(&args, &context).await,
-            Verb::Up(_) | Verb::Completions(_) | Verb::Help(_) | Verb::Config(_) => Ok(Exit::Ok),
+            Verb::Up(_)
+            | Verb::Openapi(_)
+            | Verb::Completions(_)
+            | Verb::Help(_)
+            | Verb::Config(_) => Ok(Exit::Ok),
         }
     });
     // A blocked read of stdin must not hold the exit back.
@@ -328,6 +334,37 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         command().debug_assert();
+    }
+
+    /// The reference page is written by this test: UPDATE_EXPECT=1 cargo test -p sengu reference
+    #[test]
+    fn the_reference_page_is_what_help_says() {
+        let mut page = String::from(
+            "# The command line\n\nWritten from the program itself. Exit codes: [exit-codes.md](exit-codes.md).\n",
+        );
+        fn add(page: &mut String, name: &str, command: &mut clap::Command) {
+            use std::fmt::Write as _;
+            let help = command.render_long_help().to_string();
+            let _ = write!(page, "\n## {name}\n\n```text\n");
+            for line in help.lines() {
+                let _ = writeln!(page, "{}", line.trim_end());
+            }
+            page.push_str("```\n");
+            for inner in command.get_subcommands_mut() {
+                if inner.get_name() != "help" {
+                    let name = format!("{name} {}", inner.get_name());
+                    add(page, &name, inner);
+                }
+            }
+        }
+        let mut root = command().term_width(100);
+        // What every verb takes stands on the first page only.
+        for argument in ["server", "token_file", "ca_file", "data"] {
+            root = root.mut_arg(argument, |a| a.global(false));
+        }
+        root.build();
+        add(&mut page, "sengu", &mut root);
+        expect_test::expect_file!["../../../docs/reference/cli.md"].assert_eq(&page);
     }
 
     #[test]

@@ -1,16 +1,13 @@
-//! `sengu openapi`: the OpenAPI 3.1 document of the API, as the server serves it.
+//! `sengu openapi`: the OpenAPI 3.1 document of the API, as the server serves it. Needs no server.
 
-use super::Context;
 use crate::exit::Exit;
-use crate::output::{self, Format};
-use serde_json::Value;
+use crate::output;
 
 /// The OpenAPI document of the API
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-pub async fn run(_: &Args, context: &Context) -> anyhow::Result<Exit> {
-    let document: Value = context.client()?.get("/v1/openapi.json", &[]).await?;
-    output::print_value(Format::Json, &document)?;
+pub fn run(_: &Args) -> anyhow::Result<Exit> {
+    output::print(&sengu_logic::api::document());
     Ok(Exit::Ok)
 }
