@@ -42,6 +42,8 @@ pub const CHASSIS_MAX: usize = 4;
 pub const INVENTORY_KEEP: Duration = Duration::from_secs(3_600);
 /// Kept free before the deadline to hand over what was read.
 pub const HANDOVER: Duration = Duration::from_millis(400);
+/// A part of an observation is not begun with less time than this left: it could only fail.
+pub const PART_MIN: Duration = Duration::from_millis(50);
 /// First and longest wait between two read-backs.
 pub const READ_BACK_FIRST: Duration = Duration::from_millis(150);
 pub const READ_BACK_LONGEST: Duration = Duration::from_secs(3);

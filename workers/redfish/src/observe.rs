@@ -5,7 +5,7 @@
 use crate::client::Client;
 use crate::http::Trouble;
 use crate::limits;
-use crate::links::{Purpose, link, links};
+use crate::links::{Purpose, http_status, link, links};
 use crate::sensors::{self, Sources};
 use sengu_sdk::{Context, Done, Failure, Level, Outcome, Reading};
 use serde_json::{Value, json};
@@ -104,19 +104,31 @@ impl Found {
         client: &Client,
         read: impl AsyncFnOnce(Client) -> Result<T, Trouble>,
     ) -> Result<Option<T>, Failure> {
+        if client.remaining() < limits::PART_MIN {
+            self.missing
+                .push(format!("{name}: timeout: no time was left for it"));
+            return Ok(None);
+        }
         let mut client = client.clone();
         client.deadline = Instant::now() + client.remaining() * 3 / 5;
-        let got = read(client).await;
+        let bmc = client.bmc.clone();
+        let got = read(client).await.map_err(Trouble::of_read);
+        if let Err(failure) = &got
+            && http_status(failure) == Some(404)
+        {
+            // A link into nothing: the BMC does not have this part. If it once had, look for it anew.
+            bmc.known.lock().sources.clear();
+            return Ok(None);
+        }
         let up = if got.is_ok() { 1.0 } else { 0.0 };
         self.readings
             .push(Reading::new("redfish_part_up", up, "1").label("part", name));
-        match got.map_err(Trouble::of_read) {
+        match got {
             Ok(value) => Ok(Some(value)),
             Err(failure) if failure.code.quarantines() => Err(failure),
             Err(failure) => {
-                let code = failure.code;
-                self.missing
-                    .push(format!("{name}: {code}: {}", failure.message));
+                let (code, message) = (failure.code, failure.message);
+                self.missing.push(format!("{name}: {code}: {message}"));
                 Ok(None)
             }
         }

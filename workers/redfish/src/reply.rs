@@ -320,7 +320,12 @@ mod tests {
 
     #[test]
     fn etags_are_taken_as_given() {
-        let table: [(&[(&str, &str)], &str, Option<&str>); 5] = [
+        type Case = (
+            &'static [(&'static str, &'static str)],
+            &'static str,
+            Option<&'static str>,
+        );
+        let table: [Case; 5] = [
             (&[("etag", "\"a\"")], "{}", Some("\"a\"")),
             (&[("etag", "W/\"a\"")], "{}", Some("W/\"a\"")),
             (&[("etag", "\"a\""), ("etag", "\"b\"")], "{}", Some("\"a\"")),

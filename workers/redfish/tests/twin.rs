@@ -175,7 +175,7 @@ fn ask_probe(bench: &mut Bench, n: usize, probe: Value) -> Value {
 
 fn now() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    sengu_sdk::Time(since.unwrap().as_millis() as i64).to_string()
+    sengu_sdk::Time(since.expect("after 1970").as_millis() as i64).to_string()
 }
 
 #[test]

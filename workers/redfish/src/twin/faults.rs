@@ -13,6 +13,8 @@ pub enum Kind {
     Hang,
     /// The connection is closed instead of an answer; nothing happens.
     Cut,
+    /// As `cut`, but only for changes.
+    CutChange,
     /// 200 with something that is no JSON; nothing happens.
     Garbage,
     /// 503 with Retry-After of `ms`; nothing happens.
@@ -42,6 +44,7 @@ const NAMES: &[(&str, Kind)] = &[
     ("refuse", Kind::Refuse),
     ("hang", Kind::Hang),
     ("cut", Kind::Cut),
+    ("cut_change", Kind::CutChange),
     ("garbage", Kind::Garbage),
     ("busy", Kind::Busy),
     ("sessions_full", Kind::SessionsFull),

@@ -248,13 +248,9 @@ fn member(machine: &Machine, asked: &Asked, on: bool) -> Option<Value> {
     }
     let below = path.strip_prefix(CHASSIS)?.strip_prefix('/')?;
     let now = readings(machine, on);
-    let Some(allowed) = chassis(machine)
-        .get(below.split('/').next().unwrap_or(below))
-        .map(|_| below)
-    else {
-        return None;
-    };
-    Some(match allowed {
+    // Only what this family's chassis links to.
+    chassis(machine).get(below.split('/').next().unwrap_or(below))?;
+    Some(match below {
         "Thermal" => json!({
             "Id": "Thermal",
             "Temperatures": [
@@ -292,8 +288,8 @@ fn member(machine: &Machine, asked: &Asked, on: bool) -> Option<Value> {
         }),
         "ThermalSubsystem/Fans" => expandable(asked, path, &fans(&now)),
         _ => {
-            let below = |folder: &str| allowed.strip_prefix(folder)?.strip_prefix('/');
-            return match (below("Sensors"), below("ThermalSubsystem/Fans")) {
+            let inside = |folder: &str| below.strip_prefix(folder)?.strip_prefix('/');
+            return match (inside("Sensors"), inside("ThermalSubsystem/Fans")) {
                 (Some(id), _) => of(sensors(&now), id),
                 (_, Some(id)) => of(fans(&now), id),
                 _ => None,

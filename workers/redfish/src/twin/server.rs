@@ -109,6 +109,9 @@ async fn answer(request: Request<Incoming>, bmc: &Bmc) -> io::Result<Answer> {
     }
     let changes = matches!(asked.method, Method::POST | Method::PATCH);
     if changes && !asked.is_login() {
+        if bmc.faults.strikes(Kind::CutChange).is_some() {
+            return Err(cut());
+        }
         if asked.method == Method::PATCH && bmc.faults.strikes(Kind::Outdated).is_some() {
             bmc.machine.lock().version += 1;
         }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+pub mod peers;
+
 use sengu_sdk::testing::{Ended, Instance, TwinProcess};
 use sengu_sdk::{FailureCode, Outcome, TargetFrame, TwinTarget};
 use serde_json::{Value, json};
