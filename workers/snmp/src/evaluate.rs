@@ -64,10 +64,10 @@ impl Gathered {
         if raw.is_some_and(|n| entry.missing.contains(&n)) {
             return;
         }
-        if let Some(fact) = &entry.fact {
-            if let Some(text) = fact_text(entry, value) {
-                self.facts.insert(fill(fact, labels), json!(text));
-            }
+        if let Some(fact) = &entry.fact
+            && let Some(text) = fact_text(entry, value)
+        {
+            self.facts.insert(fill(fact, labels), json!(text));
         }
         let shape = match &entry.by {
             Some((slot, cases)) => at(*slot)

@@ -4,11 +4,12 @@ use crate::Snmp;
 use crate::evaluate::{Gathered, Row};
 use crate::profile::Table;
 use crate::profiles::Plan;
-use crate::session::Session;
+use crate::session::{Indexes, Session};
 use crate::trouble::Trouble;
 use async_snmp::Value;
 use sengu_sdk::{Context, Done, Failure, FailureCode, Level, Outcome, Reading};
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Kept back from the deadline to hand over what was read until then.
@@ -117,7 +118,7 @@ async fn read(
     Ok(())
 }
 
-fn known_rows(session: &Session, table: &Table) -> Option<std::sync::Arc<Vec<Vec<u32>>>> {
+fn known_rows(session: &Session, table: &Table) -> Option<Arc<Indexes>> {
     if !table.rows_stable {
         return None;
     }

@@ -47,6 +47,9 @@ pub struct Session {
     learnt: Mutex<Learnt>,
 }
 
+/// Indexes of a table's rows.
+pub type Indexes = Vec<Vec<u32>>;
+
 #[derive(Default)]
 struct Learnt {
     used: Option<Instant>,
@@ -54,7 +57,7 @@ struct Learnt {
     identity: Option<Instant>,
     sys_object_id: Option<(Instant, Option<Oid>)>,
     /// First column of a table to the indexes of its rows.
-    rows: HashMap<Oid, (Instant, Arc<Vec<Vec<u32>>>)>,
+    rows: HashMap<Oid, (Instant, Arc<Indexes>)>,
 }
 
 impl Sessions {
@@ -186,13 +189,13 @@ impl Session {
     }
 
     /// The rows of a table that were there last time.
-    pub fn rows(&self, first_column: &Oid) -> Option<Arc<Vec<Vec<u32>>>> {
+    pub fn rows(&self, first_column: &Oid) -> Option<Arc<Indexes>> {
         let learnt = self.learnt.lock();
         let (at, rows) = learnt.rows.get(first_column)?;
         fresh(Some(*at)).then(|| rows.clone())
     }
 
-    pub fn learn_rows(&self, first_column: &Oid, rows: Vec<Vec<u32>>) {
+    pub fn learn_rows(&self, first_column: &Oid, rows: Indexes) {
         let mut learnt = self.learnt.lock();
         let entry = (Instant::now(), Arc::new(rows));
         learnt.rows.insert(first_column.clone(), entry);
@@ -290,7 +293,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
         .filter(|c| !matches!(c, ':' | ' ' | '-'))
         .map(|c| c.to_digit(16))
         .collect::<Option<_>>()?;
-    if digits.is_empty() || digits.len() % 2 != 0 {
+    if digits.is_empty() || !digits.len().is_multiple_of(2) {
         return None;
     }
     Some(

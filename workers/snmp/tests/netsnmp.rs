@@ -1,5 +1,7 @@
 //! The worker against net-snmp's snmpd, an agent that we did not write.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, too
+
 mod common;
 
 use common::{LONG, Server, free_port, impatient, program, secrets, wait_for, worker};

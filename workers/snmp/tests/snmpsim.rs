@@ -1,5 +1,7 @@
 //! The worker against snmpsim, a simulator that we did not write, with a device of another maker's habits.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, too
+
 mod common;
 
 use common::{LONG, Server, free_port, impatient, program, secrets, wait_for};
@@ -7,7 +9,7 @@ use sengu_sdk::testing::{Ended, Instance};
 use sengu_sdk::{FailureCode, Outcome, TargetFrame};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -25,14 +27,8 @@ fn start() -> (Simulator, Instance) {
     let mut worker = Instance::start(common::WORKER, data().to_str().unwrap());
     for _ in 0..5 {
         let dir = tempfile::tempdir().unwrap();
-        // As root it gives up its rights and has to be able to read and write here all the same.
-        let open = |path: &Path| {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
-        };
-        open(dir.path());
         for name in ["data", "cache"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
-            open(&dir.path().join(name));
         }
         std::fs::copy(
             data().join("rack.snmprec"),
@@ -51,8 +47,9 @@ fn start() -> (Simulator, Instance) {
             .args(["--logging-method=null", "--quiet"])
             .current_dir(dir.path())
             .stderr(Stdio::null());
+        // As root it wants to be told whom to be, and cannot load its modules as anyone else.
         if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
-            command.args(["--process-user=nobody", "--process-group=nogroup"]);
+            command.args(["--process-user=root", "--process-group=root"]);
         }
         let mut server = Server::start(&mut command);
         let target = TargetFrame {

@@ -1,5 +1,7 @@
 //! The worker against its twin: both families, both versions, every fault.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, too
+
 mod common;
 
 use common::{LONG, impatient, twin, worker};

@@ -64,7 +64,7 @@ impl Twin for SnmpTwin {
                 .map_err(|e| format!("bind a port for {name}: {e}"))?;
             let address = socket.local_addr().map_err(|e| e.to_string())?;
             let mixed = mix(options.seed, u64::from(number));
-            let family = if mixed % 2 == 0 {
+            let family = if mixed.is_multiple_of(2) {
                 Family::Apc
             } else {
                 Family::Eaton
@@ -232,7 +232,11 @@ fn record(
 ) -> Record {
     let mut labels = options.labels.clone();
     labels.insert("rack".to_owned(), format!("r{:02}", number / PER_RACK + 1));
-    let feed = if number % PER_RACK == 0 { "a" } else { "b" };
+    let feed = if number.is_multiple_of(PER_RACK) {
+        "a"
+    } else {
+        "b"
+    };
     labels.insert("feed".to_owned(), feed.to_owned());
     let family = match family {
         Family::Apc => "apc",

@@ -1,5 +1,5 @@
 //! What the tests of this kind share: the built worker, its folder, free ports, programs that must be there.
-#![allow(dead_code)] // each test file uses its part
+#![allow(dead_code, clippy::unwrap_used)] // each test file uses its part
 
 use sengu_sdk::TargetFrame;
 use sengu_sdk::testing::{Instance, TwinProcess};
