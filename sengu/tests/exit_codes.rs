@@ -210,7 +210,7 @@ fn differences_are_exit_1_and_none_exit_0() {
     const SAME: &str =
         r#"{"results":[{"kind":"Target","name":"a","change":"unchanged"}],"revision":5}"#;
     const OTHER: &str = r#"{"results":[{"kind":"Target","name":"a","change":"configured","place":"a.yaml:1",
-        "before":{"spec":{"address":"x"}},"after":{"spec":{"address":"y"}}}],"revision":5}"#;
+        "before":{"spec":{"address":"h1"}},"after":{"spec":{"address":"h2"}}}],"revision":5}"#;
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("a.yaml"), "kind: Target\n").unwrap();
     let folder = dir.path().display().to_string();
@@ -223,7 +223,7 @@ fn differences_are_exit_1_and_none_exit_0() {
     let out = server.sengu(&["diff", "-f", &folder]);
     assert_eq!(out.status.code(), Some(1));
     assert!(
-        text(&out.stdout).contains("-  address: x\n+  address: y\n"),
+        text(&out.stdout).contains("-  address: h1\n+  address: h2\n"),
         "{}",
         text(&out.stdout)
     );
