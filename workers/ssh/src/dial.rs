@@ -22,6 +22,8 @@ use tokio::time::Instant;
 const KEEPALIVE: Duration = Duration::from_secs(20);
 /// Parsed private keys kept: decrypting one costs tens of milliseconds, and a fleet shares few.
 const KEYS_KEPT_MAX: usize = 64;
+/// Host keys of first use remembered; an instance does not live long enough to see more hosts.
+const TRUSTED_MAX: usize = 100_000;
 /// Prompts of keyboard-interactive that are answered with the password.
 const PROMPT_ROUNDS_MAX: u32 = 3;
 
@@ -68,8 +70,13 @@ impl client::Handler for Client {
         shown: &PublicKeyOrCertificate,
     ) -> Result<bool, Self::Error> {
         let key = shown.public_key();
-        let good = if !self.host.pins.is_empty() {
-            host_key::matches(&self.host.pins, &key)
+        let pins = &self.host.pins;
+        let good = if !pins.is_empty() {
+            let vouched = shown.certificate().is_some_and(|certificate| {
+                let names = [self.host.address.as_str(), self.host.name.as_str()];
+                host_key::vouched_for(pins, certificate, &names, now_s())
+            });
+            vouched || host_key::matches(pins, &key)
         } else if self.host.policy == Policy::TrustOnFirstUse {
             let print = host_key::fingerprint(&key);
             self.known.as_ref().is_none_or(|known| *known == print)
@@ -170,6 +177,11 @@ impl Dialer {
             preferred: Preferred {
                 kex: Cow::Borrowed(KEX),
                 key: host_key::offered(kinds),
+                host_key_certificates: if host_key::has_authority(&host.pins) {
+                    host_key::offered(kinds)
+                } else {
+                    Cow::Borrowed(&[])
+                },
                 ..Preferred::DEFAULT
             },
             keepalive_interval: Some(KEEPALIVE),
@@ -195,6 +207,9 @@ impl Dialer {
                 if host.pins.is_empty()
                     && let Ok(mut trusted) = self.trusted.lock()
                 {
+                    if trusted.len() >= TRUSTED_MAX {
+                        trusted.clear();
+                    }
                     trusted.entry(place).or_insert_with(|| host_key.clone());
                 }
                 Ok(Connection {
@@ -344,6 +359,11 @@ impl Dialer {
         }
         Ok(Some(key))
     }
+}
+
+fn now_s() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 enum Handshake {

@@ -2,7 +2,8 @@
 //!
 //! A decision about values: what was pinned, what was seen. It must never let a host through that it could not tell.
 
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey};
+use russh::keys::ssh_key::certificate::CertType;
+use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PublicKey};
 use std::borrow::Cow;
 
 /// At most this many pins per target: old and new key while keys are changed, one per algorithm.
@@ -13,9 +14,11 @@ pub enum Pin {
     /// `SHA256:<base64 without padding>`, as ssh-keygen prints it.
     Fingerprint(String),
     Key(Box<PublicKey>),
+    /// `@cert-authority <public key line>`, as in known_hosts: hosts that show a certificate of this authority.
+    Authority(Box<PublicKey>),
 }
 
-/// Reads `identity.hostKey`: fingerprints or public key lines, separated by commas or newlines.
+/// Reads `identity.hostKey`: fingerprints, public key lines or certificate authorities, separated by commas or newlines.
 ///
 /// # Errors
 /// In words, when a part is neither.
@@ -50,6 +53,12 @@ fn parse_pin(text: &str) -> Result<Pin, String> {
             Err(wrong())
         };
     }
+    if let Some(key) = text.strip_prefix("@cert-authority ") {
+        return match parse_pin(key.trim())? {
+            Pin::Key(key) => Ok(Pin::Authority(key)),
+            _ => Err(wrong()),
+        };
+    }
     // Lines of ssh-keyscan and known_hosts have the host's name in front.
     let fields: Vec<&str> = text.split_whitespace().collect();
     let at = fields
@@ -73,7 +82,34 @@ pub fn matches(pins: &[Pin], key: &PublicKey) -> bool {
     pins.iter().any(|pin| match pin {
         Pin::Fingerprint(pinned) => *pinned == fingerprint(key),
         Pin::Key(pinned) => pinned.key_data() == key.key_data(),
+        Pin::Authority(_) => false,
     })
+}
+
+/// Whether a pinned authority vouches for this certificate as the host that is known by one of `names`.
+/// `now_s` is in seconds since the Unix epoch.
+pub fn vouched_for(pins: &[Pin], certificate: &Certificate, names: &[&str], now_s: u64) -> bool {
+    let authorities: Vec<_> = pins
+        .iter()
+        .filter_map(|pin| match pin {
+            Pin::Authority(key) => Some(key.fingerprint(HashAlg::Sha256)),
+            _ => None,
+        })
+        .collect();
+    // A certificate for no name in particular would make every host of the authority the same host.
+    let named = certificate
+        .valid_principals()
+        .iter()
+        .any(|principal| names.contains(&principal.as_str()));
+    certificate.cert_type() == CertType::Host
+        && named
+        && certificate.critical_options().is_empty()
+        && certificate.validate_at(now_s, &authorities).is_ok()
+}
+
+/// Whether certificates should be asked for.
+pub fn has_authority(pins: &[Pin]) -> bool {
+    pins.iter().any(|pin| matches!(pin, Pin::Authority(_)))
 }
 
 /// Kinds of host keys, the cheapest and usual first.
@@ -134,7 +170,7 @@ pub fn kinds_of(pins: &[Pin]) -> Vec<Kind> {
     let mut kinds: Vec<Kind> = Vec::new();
     for pin in pins {
         match pin {
-            Pin::Fingerprint(_) => return Kind::ALL.to_vec(),
+            Pin::Fingerprint(_) | Pin::Authority(_) => return Kind::ALL.to_vec(),
             Pin::Key(key) => match Kind::of(key) {
                 Some(kind) if !kinds.contains(&kind) => kinds.push(kind),
                 _ => {}
@@ -169,6 +205,9 @@ mod tests {
             ("MD5:aa:bb", 0),
             ("ssh-ed25519 AAAA", 0),
             ("ssh-ed25519", 0),
+            (&format!("@cert-authority {ED}"), 1),
+            (&format!("@cert-authority {ED_PRINT}"), 0),
+            (&format!("@cert-authority @cert-authority {ED}"), 0),
             (&[ED_PRINT; 9].join(","), 0),
         ];
         for (text, count) in table {
@@ -187,6 +226,8 @@ mod tests {
         let other = format!("SHA256:{}", "A".repeat(43));
         assert!(!matches(&parse_pins(&other).unwrap(), &key));
         assert!(!matches(&[], &key));
+        let authority = parse_pins(&format!("@cert-authority {ED}")).unwrap();
+        assert!(!matches(&authority, &key), "an authority is not a host");
     }
 
     #[test]

@@ -19,6 +19,8 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 const SWEEP: Duration = Duration::from_secs(5);
 /// Idle connections kept over all hosts: each costs a file descriptor here and a process there.
 const IDLE_CONNECTIONS_MAX: usize = 256;
+/// This many more may pile up before the oldest idle ones go.
+const IDLE_CONNECTIONS_SLACK: usize = 64;
 /// Logins under way at one address: sshd begins to drop connections at 10 (MaxStartups).
 const HANDSHAKES_PER_ADDRESS_MAX: usize = 8;
 /// Commands at once on one connection; sshd allows 10 (MaxSessions).
@@ -39,6 +41,8 @@ pub struct Kept {
     hosts: Mutex<HashMap<Key, Arc<Slot>>>,
     doors: Mutex<HashMap<String, Arc<Semaphore>>>,
     sweeping: AtomicBool,
+    /// Every connection holds a clone, so its count tells how many there are.
+    open: Arc<()>,
 }
 
 #[derive(Default)]
@@ -59,6 +63,7 @@ struct SlotState {
 
 struct Live {
     connection: Connection,
+    _open: Arc<()>,
     use_: Mutex<Use>,
 }
 
@@ -226,10 +231,14 @@ impl Kept {
                 };
                 let live = Arc::new(Live {
                     connection,
+                    _open: self.open.clone(),
                     use_: Mutex::new(use_),
                 });
                 lock(&slot.state).connections.push(live.clone());
-                self.sweep_soon();
+                let most = IDLE_CONNECTIONS_MAX + IDLE_CONNECTIONS_SLACK;
+                if Arc::strong_count(&self.open) > most {
+                    self.sweep(Instant::now());
+                }
                 Ok(live)
             }
             Err(failure) => {
@@ -241,9 +250,11 @@ impl Kept {
         }
     }
 
-    fn slot(&self, host: &Host) -> Arc<Slot> {
+    fn slot(self: &Arc<Self>, host: &Host) -> Arc<Slot> {
         let key = (host.name.clone(), host.fingerprint);
-        lock(&self.hosts).entry(key).or_default().clone()
+        let slot = lock(&self.hosts).entry(key).or_default().clone();
+        self.sweep_soon();
+        slot
     }
 
     fn door(&self, host: &Host) -> Arc<Semaphore> {
@@ -264,6 +275,7 @@ impl Kept {
             loop {
                 tokio::time::sleep(SWEEP).await;
                 kept.sweep(Instant::now());
+                // Under this lock no slot can be asked for, so nobody is missed when the sweeper ends.
                 let mut hosts = lock(&kept.hosts);
                 // A slot that somebody holds may be about to get a connection.
                 hosts.retain(|_, slot| {

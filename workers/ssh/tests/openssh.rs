@@ -261,6 +261,81 @@ fn another_host_key_is_a_mismatch_and_no_login_is_tried() {
 }
 
 #[test]
+fn a_certificate_of_a_pinned_authority_is_the_host() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = dir.path().join("ca").display().to_string();
+    let mut sshd = Sshd::start_with(&format!(
+        "HostCertificate {}/host-cert.pub",
+        dir.path().display()
+    ));
+    let keygen = |args: &[&str]| {
+        let status = std::process::Command::new("ssh-keygen")
+            .arg("-q")
+            .args(args)
+            .status();
+        assert!(status.is_ok_and(|s| s.success()), "{args:?}");
+    };
+    keygen(&["-t", "ed25519", "-N", "", "-f", &ca]);
+    let pin = |file: &str| {
+        format!(
+            "@cert-authority {}",
+            std::fs::read_to_string(file).unwrap().trim()
+        )
+    };
+    // (principals, valid from-to, authority pinned, status)
+    let table = [
+        (
+            "127.0.0.1,other",
+            "-1d:+1d",
+            pin(&format!("{ca}.pub")),
+            "done",
+        ),
+        ("node", "-1d:+1d", pin(&format!("{ca}.pub")), "done"),
+        (
+            "other",
+            "-1d:+1d",
+            pin(&format!("{ca}.pub")),
+            "identity_mismatch",
+        ),
+        (
+            "node",
+            "-2d:-1d",
+            pin(&format!("{ca}.pub")),
+            "identity_mismatch",
+        ),
+        (
+            "node",
+            "-1d:+1d",
+            pin(&sshd.path("user.pub").display().to_string()),
+            "identity_mismatch",
+        ),
+    ];
+    for (principals, valid, pin, status) in table {
+        let public = dir.path().join("host.pub");
+        std::fs::copy(sshd.path("host_ed25519.pub"), &public).unwrap();
+        let public = public.display().to_string();
+        keygen(&[
+            "-s", &ca, "-I", "h", "-h", "-n", principals, "-V", valid, &public,
+        ]);
+        sshd.reload();
+        let target = sshd.target_named("node", &pin, json!({}));
+        let ended = worker().call(
+            &target,
+            &sshd.by_key(),
+            "exec",
+            json!({"command": "true"}),
+            LONG,
+        );
+        assert_eq!(
+            word(&ended.outcome),
+            status,
+            "{principals} {valid}: {:?}",
+            ended.outcome
+        );
+    }
+}
+
+#[test]
 fn files_are_put_whole_with_mode_and_read_back() {
     let sshd = Sshd::start();
     let (target, key) = (sshd.target(), sshd.by_key());

@@ -17,10 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What timeout(1) exits with when it had to end the command.
-const TIMEOUT_EXIT: u32 = 124;
-/// And after KILL.
-const KILLED_EXIT: u32 = 137;
+/// What timeout(1) exits with when it had to end the command: coreutils after TERM, either after KILL, busybox after
+/// TERM.
+const TIMEOUT_EXITS: [u32; 3] = [124, 137, 143];
 const REMOTE_LIMIT_EARLY_MAX: Duration = Duration::from_millis(1_200);
 
 #[derive(Deserialize)]
@@ -101,7 +100,7 @@ fn line(params: &Params, mark: Option<&str>, host: &Host, deadline: Instant) -> 
 fn outcome(host: &Host, end: End, tails: Tails, timed_out: bool) -> Outcome {
     let at = host.at();
     let (exit_code, signal) = match end {
-        End::Exit(TIMEOUT_EXIT | KILLED_EXIT) if timed_out => {
+        End::Exit(code) if timed_out && TIMEOUT_EXITS.contains(&code) => {
             return Outcome::Unknown {
                 why: format!(
                     "{at}: the command was ended at the deadline; what it had done by then is not known"

@@ -16,6 +16,9 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 const GET_BYTES_DEFAULT: u64 = 256 << 10;
+/// Text that is longer than this as a JSON string goes as base64, which never grows that much: a result is at most
+/// 1 MiB.
+const JSON_TEXT_BYTES_MAX: usize = 900_000;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -204,8 +207,7 @@ pub async fn get(task: &Context, kept: &Arc<Kept>, host: &Host) -> Result<Outcom
         "group": head[3],
     });
     match std::str::from_utf8(content) {
-        // Text that JSON would have to escape all over goes as base64 too: the result has a size limit.
-        Ok(text) if escapes(text) <= text.len() / 4 && !text.contains('\0') => {
+        Ok(text) if text.len() + escapes(text) <= JSON_TEXT_BYTES_MAX && !text.contains('\0') => {
             result["content"] = json!(text);
         }
         _ => result["contentBase64"] = json!(BASE64.encode(content)),

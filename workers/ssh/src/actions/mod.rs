@@ -144,11 +144,11 @@ impl Reply {
                 ),
             ),
             // timeout(1) on the host came first.
-            End::Exit(124) if reads => failed(
+            End::Exit(124 | 137 | 143) if reads => failed(
                 FailureCode::Timeout,
                 format!("{at}: not done before the deadline"),
             ),
-            End::Exit(124) => Err(Outcome::Unknown {
+            End::Exit(124 | 137 | 143) => Err(Outcome::Unknown {
                 why: format!("{at}: ended at the deadline, half-way"),
             }),
             End::Exit(code) => Ok(*code),

@@ -39,7 +39,7 @@ pub async fn observe(task: &Context, kept: &Arc<Kept>, host: &Host) -> Result<Ou
         facts.insert("host_key".to_owned(), json!(reply.host_key));
         task.observed(readings, facts);
         // What a hung file system kept back is not worth the rest of the host.
-        if complete || matches!(reply.end, End::Deadline(_) | End::Exit(124)) {
+        if complete || matches!(reply.end, End::Deadline(_) | End::Exit(124 | 137 | 143)) {
             return Ok(Outcome::Done(Done::default()));
         }
     }

@@ -170,6 +170,19 @@ impl Sshd {
         false
     }
 
+    /// Has sshd read its keys and certificates again, and waits until it listens anew.
+    pub fn reload(&mut self) {
+        let listened = |sshd: &Sshd| sshd.log().matches("Server listening on").count();
+        let before = listened(self);
+        run("kill", &["-HUP", &self.child.id().to_string()]);
+        let end = Instant::now() + LONG;
+        while listened(self) == before {
+            assert!(Instant::now() < end, "sshd does not reload: {}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(self.answers(), "sshd answers after a reload");
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
