@@ -58,10 +58,20 @@ fn main() -> Result<(), Failure> {
         let per_task = |ms: u64| ms as f64 * 1_000.0 / tasks as f64;
         println!("worker             {}", worker.display());
         println!("tasks              {tasks}, {window} out at once");
-        println!("tasks per second   {:.0}", tasks as f64 / wall.as_secs_f64());
-        println!("wall us per task   {:.1}", wall.as_secs_f64() * 1e6 / tasks as f64);
-        println!("CPU us per task    wee {:.1}, worker {:.1}, driver of this measurement {:.1}",
-            per_task(spent.wee_ms), per_task(spent.workers_ms), per_task(spent.driver_ms));
+        println!(
+            "tasks per second   {:.0}",
+            tasks as f64 / wall.as_secs_f64()
+        );
+        println!(
+            "wall us per task   {:.1}",
+            wall.as_secs_f64() * 1e6 / tasks as f64
+        );
+        println!(
+            "CPU us per task    wee {:.1}, worker {:.1}, driver of this measurement {:.1}",
+            per_task(spent.wee_ms),
+            per_task(spent.workers_ms),
+            per_task(spent.driver_ms)
+        );
         Ok::<(), Failure>(())
     })?;
     execution.block_on(wee.drain());
@@ -147,7 +157,9 @@ impl Cpu {
             }
         }
         let own = std::process::id();
-        let children = stats("/proc").into_iter().filter(|(_, _, parent)| *parent == own);
+        let children = stats("/proc")
+            .into_iter()
+            .filter(|(_, _, parent)| *parent == own);
         cpu.workers_ms = children.map(|(_, ms, _)| ms).sum();
         cpu
     }
@@ -171,7 +183,8 @@ fn stats(directory: &str) -> Vec<(String, u64, u32)> {
         let name = head.split_once('(')?.1.to_owned();
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         let parent = fields.get(1)?.parse().ok()?;
-        let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+        let ticks: u64 =
+            fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
         Some((name, ticks * MS_PER_TICK, parent))
     };
     entries.filter_map(one).collect()

@@ -46,6 +46,8 @@ pub struct Instance {
     pub stdout_open: bool,
     pub stderr_open: bool,
     pub exit: Option<Exit>,
+    /// When and which of its streams it closed; its exit should follow at once.
+    pub closed: Option<(u64, &'static str)>,
     /// Why it was killed, when it was.
     pub killed: Option<String>,
     pub started_ms: u64,
@@ -83,6 +85,7 @@ impl Instance {
             stdout_open: false,
             stderr_open: false,
             exit: None,
+            closed: None,
             killed: None,
             started_ms: now_ms,
             idle_since_ms: now_ms,
@@ -104,9 +107,11 @@ impl Instance {
             instance: self.key,
             phase: self.phase,
             current,
-            slots: self.slots,
-            // A task given up on still has its slot within the worker.
-            busy: self.busy + u32::try_from(self.ghosts.len()).unwrap_or(u32::MAX),
+            // A task given up on still has its slot within the worker, but nobody waits for its end.
+            slots: self
+                .slots
+                .saturating_sub(u32::try_from(self.ghosts.len()).unwrap_or(u32::MAX)),
+            busy: self.busy,
             tasks: self.tasks,
             started_ms: self.started_ms,
             idle_since_ms: self.idle_since_ms,

@@ -18,6 +18,8 @@ const CHUNK_BYTES: usize = 64 << 10;
 const CHOKED_WAIT: Duration = Duration::from_millis(100);
 /// A killed instance whose end nobody tells of is taken for gone after this.
 const KILL_MAX_MS: u64 = 10_000;
+/// From the end of one of its streams to its exit.
+const CLOSED_MAX_MS: u64 = 1_000;
 /// An instance that lived this long and then died does not count to a row of crashes.
 const LIVED_LONG_MS: u64 = 60_000;
 
@@ -134,9 +136,9 @@ impl Shell {
             return;
         };
         instance.stdout_open = false;
-        if instance.exit.is_none() && instance.phase != Phase::Draining {
-            self.kill(key, "it closed its stdout");
-        }
+        instance
+            .closed
+            .get_or_insert((self.now_ms, "it closed its stdout"));
         self.bury_if_gone(key);
     }
 
@@ -206,11 +208,10 @@ impl Shell {
                 }
                 self.write(key);
             }
-            // It no longer reads; its end will tell more, or the kill makes one.
             None => {
-                if instance.exit.is_none() && instance.phase != Phase::Draining {
-                    self.kill(key, "it closed its stdin");
-                }
+                instance
+                    .closed
+                    .get_or_insert((self.now_ms, "it closed its stdin"));
             }
         }
         self.pools[pool].dirty = true;
@@ -393,6 +394,12 @@ impl Shell {
                 continue;
             }
             let why = match instance.phase {
+                _ if instance
+                    .closed
+                    .is_some_and(|(at_ms, _)| past(at_ms, CLOSED_MAX_MS)) =>
+                {
+                    instance.closed.map_or("", |(_, what)| what).to_owned()
+                }
                 Phase::Starting if past(instance.started_ms, limits::HELLO_MAX_MS) => {
                     format!("no hello within {} s", limits::HELLO_MAX_MS / 1_000)
                 }

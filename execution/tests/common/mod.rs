@@ -1,3 +1,4 @@
+#![allow(dead_code)] // each test file uses its part
 //! A WEE with an embedded broker, and a test in logic's place. Every wait has a limit.
 
 use bytes::Bytes;
@@ -269,6 +270,23 @@ impl House {
         }
     }
 
+    pub async fn gone(&self, kind: &str) {
+        let end = Instant::now() + LIMIT;
+        while self.status().pools.iter().any(|p| p.kind == kind) {
+            assert!(Instant::now() < end, "{}", self.story());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until the WEE has taken all commands.
+    pub async fn wait_for_commands(&self) {
+        let end = Instant::now() + LIMIT;
+        while self.broker.depth(Queue::wee("wee-1")).await.expect("depth") > 0 {
+            assert!(Instant::now() < end, "{}", self.story());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     pub async fn complaint(&self, kind: &str, part: &str) -> String {
         let has = |line: &&String| line.contains(part);
         let pool = self
@@ -282,7 +300,9 @@ impl House {
     }
 
     fn story(&self) -> String {
-        format!("said {:#?}\nstatus {:#?}", self.said, self.status().pools)
+        let last = &self.said[self.said.len().saturating_sub(20)..];
+        let pools = self.wee.as_ref().map(|wee| wee.status().pools.clone());
+        format!("said {last:#?}\nstatus {pools:#?}")
     }
 
     /// Drains and checks that no process is left.
