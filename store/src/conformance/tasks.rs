@@ -1,10 +1,614 @@
-use crate::Store;
+//! The life of tasks, runs with their held batches, and every way to list them.
+
+use super::{commit, end, insert, task, task_of};
+use crate::{Batch, Expect, Op, OpenTask, RunTask, Sent, Stand, Store, StoreError, TaskQuery};
+use bytes::Bytes;
+use sengu_model::outcome::Status;
+use sengu_model::task::Priority;
+use sengu_model::{RunId, TaskId, Time, Uid};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
-pub(super) async fn run<F, Fut>(_open: &F)
+pub(super) async fn run<F, Fut>(open: &F)
 where
     F: Fn() -> Fut,
     Fut: Future<Output = Arc<dyn Store>>,
 {
+    from_waiting_to_ended(&*open().await).await;
+    the_second_end_is_stale(&*open().await).await;
+    what_is_not_open_is_left_alone(&*open().await).await;
+    a_priority_that_moved_on_is_no_obstacle(&*open().await).await;
+    an_id_is_used_once(&*open().await).await;
+    held_batches_are_released_in_order(&*open().await).await;
+    held_tasks_end_together(&*open().await).await;
+    open_tasks_come_by_pages(&*open().await).await;
+    lanes_are_apart_and_in_order(&*open().await).await;
+    lists_meet_every_condition(&*open().await).await;
+    a_run_shows_the_newest_task_per_target(&*open().await).await;
+    results_come_in_the_order_of_ending(&*open().await).await;
+    many_tasks_keep_their_lanes(&*open().await).await;
+}
+
+async fn open_task(store: &dyn Store, id: u64) -> OpenTask {
+    let found = store.task(TaskId(id)).await.expect("read a task");
+    match found.map(|task| task.stand) {
+        Some(Stand::Open(open)) => *open,
+        other => panic!("wanted task {id} to be open, got {other:?}"),
+    }
+}
+
+async fn status_of(store: &dyn Store, id: u64) -> Option<Status> {
+    match store
+        .task(TaskId(id))
+        .await
+        .expect("read a task")
+        .expect("is kept")
+        .stand
+    {
+        Stand::Open(_) => None,
+        Stand::Ended { status, .. } => Some(status),
+    }
+}
+
+fn ids(tasks: &[OpenTask]) -> Vec<u64> {
+    tasks.iter().map(|task| task.id.0).collect()
+}
+
+async fn from_waiting_to_ended(store: &dyn Store) {
+    assert_eq!(
+        store.task(TaskId(7)).await.expect("read"),
+        None,
+        "nothing yet"
+    );
+    insert(store, [task_of(7, 70, 700, 3, Priority::Batch)]).await;
+    let fresh = OpenTask {
+        id: TaskId(7),
+        target: Uid(70),
+        run: Some(RunId(700)),
+        priority: Priority::Batch,
+        batch: 3,
+        attempt: 1,
+        not_before: None,
+        sent: None,
+        checkpoint: None,
+        history: String::new(),
+        body: Bytes::from("body 7"),
+    };
+    assert_eq!(open_task(store, 7).await, fresh);
+    let (id, priority) = (TaskId(7), Priority::Batch);
+
+    let sent = Op::MarkSent {
+        task: id,
+        priority,
+        epoch: u64::MAX,
+        attempt: 1,
+        at: Time(5),
+    };
+    let value = Bytes::from_static(b"\0before");
+    commit(
+        store,
+        vec![
+            sent,
+            Op::Checkpoint {
+                task: id,
+                priority,
+                value: value.clone(),
+            },
+        ],
+    )
+    .await;
+    let was_sent = open_task(store, 7).await;
+    assert_eq!(
+        was_sent.sent,
+        Some(Sent {
+            epoch: u64::MAX,
+            at: Time(5)
+        })
+    );
+    assert_eq!(was_sent.checkpoint, Some(value.clone()));
+
+    for (attempt, note) in [(2, "unreachable"), (3, "busy")] {
+        let (not_before, note) = (Time(100), note.to_owned());
+        commit(
+            store,
+            vec![Op::Retry {
+                task: id,
+                priority,
+                attempt,
+                not_before,
+                note,
+            }],
+        )
+        .await;
+    }
+    let again = open_task(store, 7).await;
+    let wanted = OpenTask {
+        attempt: 3,
+        not_before: Some(Time(100)),
+        checkpoint: Some(value),
+        history: "unreachable\nbusy".into(),
+        ..fresh
+    };
+    assert_eq!(
+        again, wanted,
+        "a retry clears sent, and keeps the checkpoint and every note"
+    );
+    let status = store.status().await.expect("status");
+    assert_eq!((status.tasks_open, status.tasks_ended), (1, 0));
+    assert_eq!(
+        status.last_id, 700,
+        "the greatest id of a task, run or record"
+    );
+
+    let done = commit(store, vec![end(7, priority, Status::Done)]).await;
+    assert!(done.stale.is_empty());
+    assert!(done.position > 0, "a result has a position");
+    let ended = store.task(id).await.expect("read").expect("is kept");
+    assert_eq!(
+        (ended.target, ended.run, ended.batch),
+        (Uid(70), Some(RunId(700)), 3)
+    );
+    assert_eq!(ended.body, "body 7");
+    let stand = Stand::Ended {
+        status: Status::Done,
+        changed: true,
+        at: Time(1_000),
+        ending: Bytes::from("ending 7"),
+    };
+    assert_eq!(ended.stand, stand);
+    let status = store.status().await.expect("status");
+    assert_eq!((status.tasks_open, status.tasks_ended), (0, 1));
+    let shown = store.run_tasks(RunId(700)).await.expect("run");
+    assert_eq!(shown[0].attempt, 3, "how many attempts it took is kept");
+}
+
+async fn the_second_end_is_stale(store: &dyn Store) {
+    insert(store, [task(1, 10), task(2, 10)]).await;
+    commit(store, vec![end(1, Priority::People, Status::Done)]).await;
+    let again = vec![
+        end(1, Priority::People, Status::Failed),
+        end(2, Priority::People, Status::Failed),
+        end(2, Priority::People, Status::Done),
+        end(99, Priority::People, Status::Done),
+    ];
+    let said = commit(store, again).await;
+    assert_eq!(
+        said.stale,
+        [TaskId(1), TaskId(2), TaskId(99)],
+        "in order of the operations"
+    );
+    assert_eq!(
+        status_of(store, 1).await,
+        Some(Status::Done),
+        "the first end stands"
+    );
+    assert_eq!(status_of(store, 2).await, Some(Status::Failed));
+    assert_eq!(store.results(0, 10).await.expect("results").len(), 2);
+    let status = store.status().await.expect("status");
+    assert_eq!((status.tasks_open, status.tasks_ended), (0, 2));
+}
+
+async fn what_is_not_open_is_left_alone(store: &dyn Store) {
+    insert(store, [task(1, 10)]).await;
+    commit(store, vec![end(1, Priority::People, Status::Unknown)]).await;
+    let before = store.task(TaskId(1)).await.expect("read");
+    for id in [TaskId(1), TaskId(99)] {
+        let priority = Priority::People;
+        let note = "late".to_owned();
+        commit(
+            store,
+            vec![
+                Op::MarkSent {
+                    task: id,
+                    priority,
+                    epoch: 1,
+                    attempt: 2,
+                    at: Time(9),
+                },
+                Op::Checkpoint {
+                    task: id,
+                    priority,
+                    value: Bytes::from("late"),
+                },
+                Op::Retry {
+                    task: id,
+                    priority,
+                    attempt: 3,
+                    not_before: Time(0),
+                    note,
+                },
+            ],
+        )
+        .await;
+    }
+    assert_eq!(store.task(TaskId(1)).await.expect("read"), before);
+    assert_eq!(store.task(TaskId(99)).await.expect("read"), None);
+}
+
+async fn a_priority_that_moved_on_is_no_obstacle(store: &dyn Store) {
+    insert(store, [task(1, 10), task(2, 10)]).await;
+    let priority = Priority::Held;
+    let sent = Op::MarkSent {
+        task: TaskId(1),
+        priority,
+        epoch: 4,
+        attempt: 1,
+        at: Time(5),
+    };
+    commit(store, vec![sent, end(2, Priority::Batch, Status::Done)]).await;
+    assert!(
+        open_task(store, 1).await.sent.is_some(),
+        "found where it is"
+    );
+    assert_eq!(status_of(store, 2).await, Some(Status::Done));
+}
+
+async fn an_id_is_used_once(store: &dyn Store) {
+    insert(store, [task(1, 10)]).await;
+    commit(store, vec![end(1, Priority::People, Status::Done)]).await;
+    let ops = vec![Op::InsertTask(task(2, 20)), Op::InsertTask(task(1, 20))];
+    let said = store.commit(Batch { ops }).await;
+    assert!(
+        matches!(said, Err(StoreError::Broken { .. })),
+        "a second task 1: {said:?}"
+    );
+    assert_eq!(
+        store.task(TaskId(2)).await.expect("read"),
+        None,
+        "nothing of the batch is there"
+    );
+    assert_eq!(
+        status_of(store, 1).await,
+        Some(Status::Done),
+        "the first is untouched"
+    );
+    insert(store, [task(2, 20)]).await;
+}
+
+async fn held_batches_are_released_in_order(store: &dyn Store) {
+    let tasks = (1..=9).map(|n| {
+        let batch = u32::try_from(n).expect("small").div_ceil(3);
+        task_of(n, n * 10, 100, batch, Priority::Held)
+    });
+    insert(store, tasks).await;
+    insert(store, [task_of(20, 10, 200, 1, Priority::Held)]).await;
+    let open = |priority| async move {
+        ids(&store
+            .open_tasks(priority, TaskId(0), 100)
+            .await
+            .expect("open tasks"))
+    };
+    assert_eq!(open(Priority::Held).await, [1, 2, 3, 4, 5, 6, 7, 8, 9, 20]);
+    let release = |batch, to| Op::Release {
+        run: RunId(100),
+        batch,
+        to,
+    };
+    let first = commit(store, vec![release(1, Priority::Batch)]).await;
+    assert_eq!(first.moved, 3);
+    assert_eq!(open(Priority::Batch).await, [1, 2, 3]);
+    assert_eq!(open_task(store, 2).await.priority, Priority::Batch);
+    commit(store, vec![end(1, Priority::Batch, Status::Done)]).await;
+    let rest = commit(store, vec![release(2, Priority::People)]).await;
+    assert_eq!(rest.moved, 3, "those of earlier batches have gone already");
+    assert_eq!(open(Priority::People).await, [4, 5, 6]);
+    assert_eq!(
+        open(Priority::Batch).await,
+        [2, 3],
+        "what was released stays as it was"
+    );
+    assert_eq!(open(Priority::Held).await, [7, 8, 9, 20]);
+    let again = commit(store, vec![release(2, Priority::People)]).await;
+    assert_eq!(again.moved, 0);
+}
+
+async fn held_tasks_end_together(store: &dyn Store) {
+    let held = (1..=5).map(|n| task_of(n, n * 10, 100, 2, Priority::Held));
+    insert(store, held).await;
+    insert(store, [task_of(6, 60, 100, 1, Priority::Batch)]).await;
+    insert(store, [task_of(7, 70, 200, 1, Priority::Held)]).await;
+    let (status, at, ending) = (Status::Cancelled, Time(50), Bytes::from("stop"));
+    let op = Op::EndHeld {
+        run: RunId(100),
+        status,
+        at,
+        ending: ending.clone(),
+    };
+    let said = commit(store, vec![op.clone()]).await;
+    assert_eq!(said.moved, 5);
+    let results = store.results(0, 100).await.expect("results");
+    assert_eq!(
+        results.iter().map(|(_, t)| t.id.0).collect::<Vec<_>>(),
+        [1, 2, 3, 4, 5]
+    );
+    assert_eq!(
+        results.last().map(|(position, _)| *position),
+        Some(said.position)
+    );
+    for (_, task) in results {
+        let wanted = Stand::Ended {
+            status,
+            changed: false,
+            at,
+            ending: ending.clone(),
+        };
+        assert_eq!(task.stand, wanted);
+    }
+    assert_eq!(status_of(store, 6).await, None, "what was released goes on");
+    assert_eq!(status_of(store, 7).await, None, "other runs go on");
+    assert_eq!(commit(store, vec![op]).await.moved, 0);
+    let status = store.status().await.expect("status");
+    assert_eq!((status.tasks_open, status.tasks_ended), (2, 5));
+}
+
+async fn open_tasks_come_by_pages(store: &dyn Store) {
+    let people = (0..25).map(|n| task(1_000 - n * 3, n));
+    insert(store, people).await;
+    insert(
+        store,
+        (0..5).map(|n| task_of(990 + n * 3, n, 1, 1, Priority::Batch)),
+    )
+    .await;
+    let mut seen = Vec::new();
+    let mut after = TaskId(0);
+    loop {
+        let page = store
+            .open_tasks(Priority::People, after, 7)
+            .await
+            .expect("open tasks");
+        assert!(page.len() <= 7, "a page keeps its limit");
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        seen.extend(ids(&page));
+    }
+    let wanted: Vec<u64> = (0..25).rev().map(|n| 1_000 - n * 3).collect();
+    assert_eq!(
+        seen, wanted,
+        "each once, by id, whatever the order of arrival"
+    );
+    let past = store
+        .open_tasks(Priority::People, TaskId(u64::MAX), 7)
+        .await
+        .expect("open tasks");
+    assert!(past.is_empty(), "nothing above the greatest id");
+}
+
+async fn lanes_are_apart_and_in_order(store: &dyn Store) {
+    insert(store, [task(5, 10), task(3, 10), task(4, 20), task(9, 10)]).await;
+    insert(store, [task_of(6, 10, 1, 1, Priority::Batch)]).await;
+    insert(store, [task_of(7, 10, 1, 2, Priority::Held)]).await;
+    let lane = |after, limit| async move {
+        ids(&store
+            .lane_tasks(Uid(10), TaskId(after), limit)
+            .await
+            .expect("lane"))
+    };
+    assert_eq!(
+        lane(0, 10).await,
+        [3, 5, 6, 9],
+        "all priorities but held, by id"
+    );
+    assert_eq!(lane(3, 2).await, [5, 6]);
+    assert_eq!(lane(9, 10).await, [0_u64; 0]);
+    commit(store, vec![end(5, Priority::People, Status::Done)]).await;
+    assert_eq!(lane(0, 10).await, [3, 6, 9], "what has ended is gone");
+    let release = Op::Release {
+        run: RunId(1),
+        batch: 2,
+        to: Priority::Batch,
+    };
+    commit(store, vec![release]).await;
+    assert_eq!(
+        lane(0, 10).await,
+        [3, 6, 7, 9],
+        "a released task takes its place by id"
+    );
+    assert!(
+        store
+            .lane_tasks(Uid(99), TaskId(0), 10)
+            .await
+            .expect("lane")
+            .is_empty()
+    );
+}
+
+/// Tasks 1..=60: target by 3, run by 2, ended by 5 with the statuses in turn.
+async fn mixed(store: &dyn Store) -> BTreeMap<u64, (u64, Option<u64>, Option<Status>)> {
+    let mut wanted = BTreeMap::new();
+    for id in 1..=60_u64 {
+        let (target, run) = (100 + id % 3, (id % 2 == 0).then_some(200 + id % 4));
+        let priority = if id % 7 == 0 {
+            Priority::Batch
+        } else {
+            Priority::People
+        };
+        let mut new = task(id, target);
+        (new.run, new.priority) = (run.map(RunId), priority);
+        insert(store, [new]).await;
+        let status = match id % 5 {
+            0 => None,
+            turn => Some(Status::ALL[usize::try_from(turn - 1).expect("small")]),
+        };
+        if let Some(status) = status {
+            commit(store, vec![end(id, priority, status)]).await;
+        }
+        wanted.insert(id, (target, run, status));
+    }
+    wanted
+}
+
+async fn lists_meet_every_condition(store: &dyn Store) {
+    let all = mixed(store).await;
+    let statuses = [
+        vec![],
+        vec![Status::Done],
+        vec![Status::Failed],
+        vec![Status::Unknown, Status::Failed],
+        vec![Status::Cancelled, Status::Done],
+    ];
+    for target in [None, Some(101), Some(999)] {
+        for run in [None, Some(200), Some(202)] {
+            for status in &statuses {
+                for open in [false, true] {
+                    let query = TaskQuery {
+                        target: target.map(Uid),
+                        run: run.map(RunId),
+                        status: status.clone(),
+                        open,
+                        before: None,
+                        limit: 4,
+                    };
+                    let matching = all.iter().rev().filter(|(_, (t, r, s))| {
+                        target.is_none_or(|wanted| wanted == *t)
+                            && run.is_none_or(|wanted| Some(wanted) == *r)
+                            && (status.is_empty() || s.is_some_and(|s| status.contains(&s)))
+                            && (!open || s.is_none())
+                    });
+                    let wanted: Vec<u64> = matching.map(|(id, _)| *id).collect();
+                    assert_eq!(by_pages(store, query.clone()).await, wanted, "{query:?}");
+                }
+            }
+        }
+    }
+}
+
+/// All ids that a query gives, page after page.
+async fn by_pages(store: &dyn Store, mut query: TaskQuery) -> Vec<u64> {
+    let mut seen = Vec::new();
+    loop {
+        let page = store.tasks(query.clone()).await.expect("tasks");
+        assert!(page.len() <= query.limit, "a page keeps its limit");
+        let Some(last) = page.last() else { return seen };
+        query.before = Some(last.id);
+        seen.extend(page.iter().map(|task| task.id.0));
+    }
+}
+
+async fn a_run_shows_the_newest_task_per_target(store: &dyn Store) {
+    let run = RunId(100);
+    insert(
+        store,
+        (1..=3).map(|n| task_of(n, n * 10, 100, 1, Priority::Batch)),
+    )
+    .await;
+    insert(store, [task_of(4, 40, 100, 2, Priority::Held)]).await;
+    insert(
+        store,
+        [task_of(5, 10, 200, 1, Priority::Batch), task(6, 10)],
+    )
+    .await;
+    let sent = Op::MarkSent {
+        task: TaskId(3),
+        priority: Priority::Batch,
+        epoch: 1,
+        attempt: 1,
+        at: Time(1),
+    };
+    let ended = end(1, Priority::Batch, Status::Done);
+    let failed = end(2, Priority::Batch, Status::Failed);
+    commit(store, vec![ended, failed, sent]).await;
+    // The failed target is tried again: a new task in the same run.
+    insert(store, [task_of(8, 20, 100, 3, Priority::Batch)]).await;
+    let base = RunTask {
+        id: TaskId(1),
+        target: Uid(10),
+        batch: 1,
+        attempt: 1,
+        status: Some(Status::Done),
+        changed: true,
+        priority: None,
+        sent: false,
+    };
+    let open = |id, target, batch, priority, sent| RunTask {
+        id: TaskId(id),
+        target: Uid(target),
+        batch,
+        status: None,
+        changed: false,
+        priority: Some(priority),
+        sent,
+        ..base.clone()
+    };
+    let wanted = [
+        base.clone(),
+        open(3, 30, 1, Priority::Batch, true),
+        open(4, 40, 2, Priority::Held, false),
+        open(8, 20, 3, Priority::Batch, false),
+    ];
+    let mut shown = store.run_tasks(run).await.expect("run");
+    shown.sort_by_key(|task| task.id);
+    assert_eq!(shown, wanted);
+    assert!(store.run_tasks(RunId(999)).await.expect("run").is_empty());
+}
+
+async fn results_come_in_the_order_of_ending(store: &dyn Store) {
+    insert(store, (1..=20).map(|n| task(n, n))).await;
+    // Each once, in no order: 11 and 21 have no common divisor.
+    let order = (1..=20).map(|n| (n * 11) % 21);
+    let mut wanted = Vec::new();
+    for id in order {
+        let said = commit(store, vec![end(id, Priority::People, Status::Done)]).await;
+        wanted.push((said.position, id));
+    }
+    let mut seen = Vec::new();
+    let mut after = 0;
+    loop {
+        let page = store.results(after, 6).await.expect("results");
+        assert!(page.len() <= 6, "a page keeps its limit");
+        let Some((last, _)) = page.last() else { break };
+        after = *last;
+        seen.extend(page.iter().map(|(position, task)| (*position, task.id.0)));
+    }
+    assert_eq!(seen, wanted, "at the positions that commit told");
+    assert!(seen.windows(2).all(|pair| pair[0].0 < pair[1].0), "growing");
+    // Other writes between do not disturb the cursor.
+    let record = super::records::put("Target", "a", Expect::Anything, "x");
+    commit(store, vec![record]).await;
+    assert!(store.results(after, 6).await.expect("results").is_empty());
+}
+
+/// More tasks than any engine keeps in one piece of memory or one page, arriving partly out of order.
+async fn many_tasks_keep_their_lanes(store: &dyn Store) {
+    let (total, targets) = (20_000_u64, 7_u64);
+    for piece in 0..total / 1_000 {
+        // Pieces change places in pairs, and the ids within a piece come backwards.
+        let ids = ((piece ^ 1) * 1_000 + 1..=(piece ^ 1) * 1_000 + 1_000).rev();
+        insert(store, ids.map(|id| task(id, 1 + id % targets))).await;
+    }
+    let done = (1..=total).filter(|id| id % 3 == 0);
+    let ops: Vec<Op> = done
+        .map(|id| end(id, Priority::People, Status::Done))
+        .collect();
+    commit(store, ops).await;
+    for target in [1, 4] {
+        let of_target = || (1..=total).filter(move |id| 1 + id % targets == target);
+        let mut seen = Vec::new();
+        let mut after = TaskId(0);
+        loop {
+            let page = store
+                .lane_tasks(Uid(target), after, 500)
+                .await
+                .expect("lane");
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            seen.extend(ids(&page));
+        }
+        assert_eq!(
+            seen,
+            of_target().filter(|id| id % 3 != 0).collect::<Vec<_>>(),
+            "open ones"
+        );
+        let query = TaskQuery {
+            target: Some(Uid(target)),
+            limit: 700,
+            ..TaskQuery::default()
+        };
+        let newest = by_pages(store, query).await;
+        assert_eq!(
+            newest,
+            of_target().rev().collect::<Vec<_>>(),
+            "all, newest first"
+        );
+    }
 }
