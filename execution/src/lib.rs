@@ -7,6 +7,7 @@
 mod announce;
 pub mod choose;
 mod complaints;
+pub mod conformance;
 mod frames;
 mod hand;
 mod instance;

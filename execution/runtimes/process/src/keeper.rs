@@ -48,7 +48,7 @@ impl Isolation {
     pub fn words(&self) -> Vec<String> {
         let mut words = vec![
             "own process group, killed as a whole".to_owned(),
-            "clean environment, own working directory".to_owned(),
+            "clean environment, own working directory, no open files of sengu".to_owned(),
             format!(
                 "rlimits: {} GiB of memory, {FILES_MAX} open files, no core files",
                 MEMORY_BYTES_MAX >> 30
