@@ -1,4 +1,5 @@
 //! Exit codes, and what is said on stdout and stderr, against a server that answers from a script.
+#![allow(clippy::unwrap_used)] // helpers of tests, which clippy does not see as tests
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -7,12 +7,12 @@ use serde_json::Value;
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
-/// Without a terminal a line is written at most this often (and for every new batch).
-const LINE_EVERY: Duration = Duration::from_secs(5);
+/// Without a terminal a line is written at most this often: a log is read later.
+const LINE_EVERY: Duration = Duration::from_secs(3);
 
 pub struct Progress {
     bar: Option<ProgressBar>,
-    last_line: Option<(Instant, u64)>,
+    last_line: Instant,
     quiet: bool,
 }
 
@@ -41,7 +41,7 @@ impl Progress {
         });
         Progress {
             bar,
-            last_line: None,
+            last_line: Instant::now(),
             quiet,
         }
     }
@@ -65,13 +65,8 @@ impl Progress {
         if self.quiet {
             return;
         }
-        let batch = number(run, "/status/batch");
-        let due = match self.last_line {
-            None => true,
-            Some((at, last)) => last != batch || at.elapsed() >= LINE_EVERY,
-        };
-        if due && over < total {
-            self.last_line = Some((Instant::now(), batch));
+        if self.last_line.elapsed() >= LINE_EVERY && over < total {
+            self.last_line = Instant::now();
             say(&format!(
                 "{}/{}  {message}",
                 output::thousands(over),
@@ -80,12 +75,17 @@ impl Progress {
         }
     }
 
+    /// Lets something else be printed without the bar in it.
+    pub fn aside(&self, print: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
     /// A remark between bar updates.
     pub fn remark(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| say(text)),
-            None => say(text),
-        }
+        self.aside(|| say(text));
     }
 
     /// Takes the bar away.

@@ -1,8 +1,9 @@
 //! What happens in the demo, in order. Every number comes from the API or from the twins; claims are checked, not made.
 
+use super::super::nouns::Noun;
 use super::super::progress::{Loudness, Progress};
 use super::super::views::{number, text};
-use super::super::{describe, run, wait};
+use super::super::{describe, observe, run, views, wait};
 use super::children::{self, Seen, Twins};
 use super::fleet::{self, Group};
 use super::tell::{Teller, ms, quoted};
@@ -20,8 +21,8 @@ const RUN_MAX: Duration = Duration::from_secs(90);
 const RACKS: usize = 4;
 const BATCH: &str = "10%";
 const MAX_FAIL: &str = "5%";
-/// One attempt on a BMC that accepts and does nothing ends after this long.
-const ATTEMPT_MAX: &str = "5s";
+/// Of the servers to be changed, this one has another certificate than the one pinned.
+const IMPOSTOR: usize = 24;
 /// The scheduled sweeps are watched this long.
 const SCHEDULE_WATCHED: Duration = Duration::from_millis(2_500);
 /// Reasons and failures listed.
@@ -166,8 +167,9 @@ impl Story<'_> {
             for name in &names[1..names.len().min(4)] {
                 redfish.fault(name, "busy", Some(300), Some(1)).await?;
             }
-            if let Some(last) = names.last() {
-                redfish.fault(last, "wrong_cert", None, None).await?;
+            let impostor = names.get(IMPOSTOR).or(names.last());
+            if let Some(name) = impostor {
+                redfish.fault(name, "wrong_cert", None, None).await?;
             }
         }
         let ssh = self.of("ssh")?;
@@ -217,7 +219,7 @@ impl Story<'_> {
         by_name.sort();
         if chosen.len() >= 20 {
             for (i, name) in by_name.iter().enumerate() {
-                match i % 16 {
+                match i % 32 {
                     // Says 503 once, then works.
                     3 => redfish.fault(name, "busy", Some(200), Some(1)).await?,
                     // Does it, and hangs up instead of saying so.
@@ -225,36 +227,22 @@ impl Story<'_> {
                     _ => {}
                 }
             }
-            // Accepts the order and does nothing: no retry helps, and nobody may call that done.
-            if let Some(name) = by_name.get(by_name.len() / 3) {
-                redfish.fault(name, "deaf_reset", None, None).await?;
-            }
         }
         let selector = format!("kind={CHANGED_KIND},rack in ({})", racks.join(","));
         let command = format!(
-            "sengu run power.set state=off -l {} --batch {BATCH} --max-fail {MAX_FAIL} --attempt-timeout {ATTEMPT_MAX}",
+            "sengu run power.set state=off -l {} --batch {BATCH} --max-fail {MAX_FAIL}",
             quoted(&selector)
         );
         self.teller
             .section("Change: switch servers off, and kill their worker in the middle");
         self.teller.command(&command);
         let spec = json!({"action": "power.set", "params": {"state": "off"}, "selector": selector,
-            "batch": BATCH, "maxFail": MAX_FAIL, "timeout": ATTEMPT_MAX});
+            "batch": BATCH, "maxFail": MAX_FAIL});
         let run: Value = self.client.post("/v1/runs", &[], &spec).await?;
         let mut killed = None;
         let run = self.follow(run, Some(&mut killed)).await?;
         let mut told = self.told(&run, &command).await?;
         told.selector = selector;
-        if let Some(killed) = &killed {
-            let hand = output::count(killed.tasks_in_hand, "task");
-            self.teller.fact(
-                "killed",
-                &format!(
-                    "{} (process {}, SIGKILL) in batch {} with {hand} in hand",
-                    killed.program, killed.pid, killed.batch
-                ),
-            );
-        }
         self.tell_run(&told);
         report.change = told;
         report.killed = killed;
@@ -267,10 +255,20 @@ impl Story<'_> {
             return Ok(());
         }
         self.of(CHANGED_KIND)?.clear().await?;
+        self.teller
+            .section("Mend: the cause is gone; only what is unfinished is done again");
+        for failure in &report.change.failures {
+            let name = text(failure, "/target");
+            let target: Value = self.client.get(&Noun::Target.path(&name), &[]).await?;
+            if views::target_state(&target).0 == "Quarantined" {
+                self.teller
+                    .command(&format!("sengu uncordon target/{name}"));
+                let path = format!("{}/uncordon", observe::target_path(&name));
+                self.client.post::<Value>(&path, &[], &json!({})).await?;
+            }
+        }
         let name = report.change.run.clone();
         let command = format!("sengu retry {name}");
-        self.teller
-            .section("Retry: the cause is gone, only the unfinished again");
         self.teller.command(&command);
         let path = format!("{}/retry", run::path(&name));
         let run: Value = self.client.post(&path, &[], &json!({})).await?;
@@ -278,15 +276,14 @@ impl Story<'_> {
         let run = self.follow(run, None).await?;
         let mut told = self.told(&run, &command).await?;
         told.ms = ms(begun.elapsed());
-        let now = output::thousands(told.done);
-        self.teller.fact(
-            "done",
-            &format!(
-                "{now} of {} now, in {}",
-                told.targets,
-                output::span(told.ms)
-            ),
-        );
+        let done = output::thousands(told.done);
+        let tone = if told.done == told.targets {
+            Tone::Good
+        } else {
+            Tone::Warn
+        };
+        let all = output::thousands(told.targets);
+        self.teller.toned("done", &format!("{done} of {all}"), tone);
         report.retry = Some(told);
         Ok(())
     }
@@ -352,7 +349,7 @@ impl Story<'_> {
         let claim = match twice.len() {
             0 => "no server was told to shut down twice".to_owned(),
             n => format!(
-                "{} heard the order again while not yet off (allowed: idempotent)",
+                "{} heard the order twice (power.set is idempotent, so it may)",
                 output::count(n as u64, "server")
             ),
         };
@@ -387,7 +384,7 @@ impl Story<'_> {
     async fn session_limit(&self) -> anyhow::Result<Option<u64>> {
         let path = format!("/v1/records/Worker/{CHANGED_KIND}");
         let worker: Value = self.client.get(&path, &[]).await?;
-        let manifest = super::super::views::manifest(&worker);
+        let manifest = views::manifest(&worker);
         Ok(manifest.pointer("/limits/sessions").and_then(Value::as_u64))
     }
 
@@ -414,9 +411,7 @@ impl Story<'_> {
             .client
             .list::<Value>("/v1/records/Target", &query, usize::MAX)
             .await?;
-        let fresh = |t: &&Value| {
-            super::super::views::time(t, "/status/observedAt").is_some_and(|at| at > from)
-        };
+        let fresh = |t: &&Value| views::time(t, "/status/observedAt").is_some_and(|at| at > from);
         let seen = targets.items.iter().filter(fresh).count() as u64;
         let top: Value = self.client.get("/v1/top", &[]).await?;
         let ended = number(&top, "/tasks/ended").saturating_sub(number(&before, "/tasks/ended"));
@@ -440,13 +435,21 @@ impl Story<'_> {
         Ok(())
     }
 
+    /// Looks again at what was changed, and shows all that is known.
     async fn fleet(&mut self, report: &mut Report) -> anyhow::Result<()> {
+        self.teller.section("Fleet: what was changed is read again");
+        self.teller.command(&format!(
+            "sengu observe -l {}",
+            quoted(&report.change.selector)
+        ));
+        let spec = json!({"action": "observe", "selector": report.change.selector});
+        let run: Value = self.client.post("/v1/runs", &[], &spec).await?;
+        self.follow(run, None).await?;
         let targets = self
             .client
             .list::<Value>("/v1/records/Target", &[], usize::MAX)
             .await?;
         report.fleet = fleet::groups(&targets.items);
-        self.teller.section("Fleet");
         let paint = self.teller.paint();
         self.teller.text(&fleet::table(&report.fleet).take(paint));
         Ok(())
@@ -486,6 +489,11 @@ impl Story<'_> {
                     && let Some(pid) = children::descendant(self.up_pid, CHANGED_PROGRAM)
                     && children::kill_hard(pid)
                 {
+                    let hand = output::count(active, "task");
+                    let text = format!(
+                        "{CHANGED_PROGRAM}, process {pid}, by SIGKILL in batch {batch} with {hand} in hand"
+                    );
+                    progress.aside(|| self.teller.toned("killed", &text, Tone::Bad));
                     *killed = Some(Killed {
                         program: CHANGED_PROGRAM.to_owned(),
                         pid,
@@ -502,8 +510,8 @@ impl Story<'_> {
     async fn told(&self, run: &Value, command: &str) -> anyhow::Result<RunTold> {
         let name = text(run, "/metadata/name");
         let n = |key: &str| number(run, &format!("/status/counts/{key}"));
-        let took = super::super::views::time(run, "/status/endedAt")
-            .zip(super::super::views::time(run, "/status/startedAt"))
+        let took = views::time(run, "/status/endedAt")
+            .zip(views::time(run, "/status/startedAt"))
             .map_or(0, |(end, start)| end.ms_since(start));
         let targets = number(run, "/status/targets");
         let mut told = RunTold {
@@ -551,11 +559,19 @@ impl Story<'_> {
         } else {
             String::new()
         };
-        let rate = output::thousands(told.tasks_per_second.round() as u64);
+        // A rate says something only where nothing waits on purpose.
+        let rate = if told.batches > 1 {
+            String::new()
+        } else {
+            format!(
+                ", {}/s",
+                output::thousands(told.tasks_per_second.round() as u64)
+            )
+        };
         self.teller.fact(
             "took",
             &format!(
-                "{} for {}{batches} ({rate}/s)",
+                "{} for {}{batches}{rate}",
                 output::span(told.ms),
                 output::count(told.targets, "target")
             ),

@@ -16,6 +16,7 @@ pub struct Teller {
 
 /// Where values begin.
 const COLUMN: usize = 16;
+const VALUE_CHARS_MAX: usize = 100;
 
 impl Teller {
     pub fn new(quiet: bool) -> Teller {
@@ -59,7 +60,7 @@ impl Teller {
     }
 
     pub fn toned(&self, name: &str, value: &str, tone: Tone) {
-        let value = self.paint.text(tone, &output::safe(value));
+        let value = self.paint.text(tone, &clip(&output::safe(value)));
         self.line(&format!("  {name:<COLUMN$}{value}"));
     }
 
@@ -123,6 +124,16 @@ impl Teller {
         ));
         say("Ctrl-C here ends it all.");
     }
+}
+
+/// Short lines read best; the whole text is in the API.
+fn clip(text: &str) -> String {
+    if text.chars().count() <= VALUE_CHARS_MAX {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(VALUE_CHARS_MAX - 1).collect();
+    short.push('…');
+    short
 }
 
 /// For a shell.
