@@ -211,7 +211,36 @@ fn logins_are_by_key_by_encrypted_key_and_by_password() {
             before + 1,
             "tried once"
         );
+        // A host that hangs up after the first wrong password has refused it all the same: it must not be offered
+        // again as if the host had been out of reach.
+        let strict = Sshd::start_with("MaxAuthTries 1");
+        let ended = worker.call(
+            &strict.target(),
+            &strict.by_password("wrong-horse"),
+            "exec",
+            json!({"command": "true"}),
+            LONG,
+        );
+        assert_eq!(word(&ended.outcome), "auth_failed", "{:?}", ended.outcome);
     }
+}
+
+#[test]
+fn a_raw_shell_gets_the_command_as_it_is() {
+    let sshd = Sshd::start();
+    let target = sshd.target_named("raw", &sshd.host_key(), json!({"shell": "raw"}));
+    let mut worker = worker();
+    let mut exec = |params| {
+        worker
+            .call(&target, &sshd.by_key(), "exec", params, LONG)
+            .outcome
+    };
+    assert_eq!(result(&exec(json!({"command": "echo $0"})))["exitCode"], 0);
+    let refused = exec(json!({"command": "true", "creates": "/x"}));
+    assert!(
+        message(&refused).contains("need a POSIX shell"),
+        "{refused:?}"
+    );
 }
 
 #[test]
