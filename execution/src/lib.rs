@@ -5,6 +5,7 @@
 //! itself, keep a task's state beyond its end, or let one worker harm another.
 
 mod announce;
+pub mod check;
 pub mod choose;
 mod complaints;
 pub mod conformance;

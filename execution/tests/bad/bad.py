@@ -22,6 +22,11 @@ def done(task, **more):
     say(type="outcome", id=task["id"], fence=task["fence"], outcome={"status": "done", **more})
 
 
+def refuse(task):
+    say(type="outcome", id=task["id"], fence=task["fence"],
+        outcome={"status": "failed", "code": "refused", "message": "no such action"})
+
+
 def hello(name=NAME, version="1.0.0", protocol=1, slots=4):
     say(type="hello", protocol=protocol, worker=name, version=version, slots=slots)
 
@@ -44,7 +49,7 @@ def go(task):
         done(task)
     elif HOW == "garbage":
         sys.stdout.write("Traceback: this is not JSON\n[1,2]\n{\"type\":\"dance\"}\n\x00\xff\n")
-        done(task)
+        done(task) if action == "go" else refuse(task)
     elif HOW == "long-line":
         sys.stdout.write("x" * (3 << 20) + "\n")
         done(task)
@@ -77,8 +82,13 @@ def go(task):
         done(task)
     elif HOW == "silent":
         pass
-    elif HOW == "deaf-to-drain":
-        done(task)
+    elif HOW in ("deaf-to-drain", "slow-to-speak"):
+        refuse(task)
+    elif HOW == "twice":
+        refuse(task)
+        refuse(task)
+    elif HOW == "dies-of-news":
+        refuse(task)
     elif HOW == "leaks":
         secret = task["secrets"]["password"]
         say(type="log", id=task["id"], level="info", message="password is " + secret)
@@ -114,10 +124,12 @@ elif HOW == "stillborn":
     sys.exit(4)
 else:
     hello()
-if HOW not in ("silent", "no-hello"):
+if HOW not in ("silent", "no-hello", "slow-to-speak"):
     threading.Thread(target=beats, daemon=True).start()
 for line in sys.stdin:
     frame = json.loads(line)
+    if HOW == "dies-of-news" and frame["type"] not in ("task", "drain"):
+        raise ValueError("news")
     if frame["type"] == "task":
         threading.Thread(target=go, args=(frame,), daemon=True).start()
     elif frame["type"] == "drain":
