@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -48,8 +49,16 @@ pub struct Bmc {
     /// Held through every login and logout, so that there is at most one session.
     gate: tokio::sync::Mutex<()>,
     pub known: Mutex<Known>,
+    pub seeking: Seeking,
     users: AtomicUsize,
     used_at: Mutex<Instant>,
+}
+
+/// Held while a link is looked for, so that many tasks at once on a BMC not yet known ask it once.
+#[derive(Default)]
+pub struct Seeking {
+    pub root: tokio::sync::Mutex<()>,
+    pub systems: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -59,7 +68,8 @@ struct Sessions {
     stale: Vec<Session>,
     /// The BMC has no SessionService.
     basic_only: bool,
-    refused: Option<(Instant, Failure)>,
+    /// Logins were refused, or no session was free: nobody asks again before.
+    rest: Option<(Instant, Failure)>,
 }
 
 #[derive(Clone)]
@@ -145,6 +155,7 @@ impl Fleet {
             sessions: Mutex::default(),
             gate: tokio::sync::Mutex::new(()),
             known: Mutex::default(),
+            seeking: Seeking::default(),
             users: AtomicUsize::new(0),
             used_at: Mutex::new(Instant::now()),
         });
@@ -297,8 +308,8 @@ impl Lease {
 
     fn pass_at_hand(&self, credentials: &Credentials) -> Result<Option<Pass>, Trouble> {
         let sessions = self.sessions.lock();
-        if let Some((at, failure)) = &sessions.refused
-            && at.elapsed() < limits::AUTH_REFUSED_REST
+        if let Some((until, failure)) = &sessions.rest
+            && Instant::now() < *until
         {
             return Err(failure.clone().into());
         }
@@ -329,7 +340,11 @@ impl Lease {
 
     /// Remembers that these credentials are refused, so that other tasks do not try them at once.
     pub fn shut_out(&self, failure: &Failure) {
-        self.sessions.lock().refused = Some((Instant::now(), failure.clone()));
+        self.rest(failure, limits::AUTH_REFUSED_REST);
+    }
+
+    fn rest(&self, failure: &Failure, wait: Duration) {
+        self.sessions.lock().rest = Some((Instant::now() + wait, failure.clone()));
     }
 
     async fn login(&self, credentials: &Credentials) -> Result<(), Trouble> {
@@ -356,7 +371,9 @@ impl Lease {
                 .retry_after_ms()
                 .unwrap_or(limits::SESSIONS_FULL_REST_MS);
             let failure = reply.failure("all sessions of the BMC are taken");
-            return Err(Failure::busy(failure.message, rest).into());
+            let failure = Failure::busy(failure.message, rest);
+            self.rest(&failure, limits::SESSIONS_FULL_SHORT_REST);
+            return Err(failure.into());
         }
         let failure = reply.failure("login");
         let no_service = matches!(reply.status, 404 | 405 | 501);

@@ -57,21 +57,17 @@ impl Client {
         })
     }
 
-    /// Follows redirects on the same origin.
+    /// As `get`, but with the answer as it is. Follows redirects on the same origin.
     pub async fn get_reply(&self, path: &str) -> Result<Reply, Trouble> {
         let mut call = Call::new(Method::GET, path);
-        for _ in 0..=limits::REDIRECTS_MAX {
+        let mut redirects = Redirects::new();
+        loop {
             let reply = self.send(call.clone()).await?;
-            if !matches!(reply.status, 301 | 302 | 307 | 308) {
+            let authority = self.bmc.wire.authority();
+            if let Some(reply) = redirects.follow(&mut call, authority, reply)? {
                 return Ok(reply);
             }
-            call.path = redirect(&reply, self.bmc.wire.authority(), path)?;
         }
-        let message = format!(
-            "GET {path}: redirected more than {} times",
-            limits::REDIRECTS_MAX
-        );
-        Err(Trouble::failed(FailureCode::BadReply, message))
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Result<Reply, Trouble> {
@@ -124,6 +120,38 @@ impl Client {
             }
             return Err(failure.into());
         }
+    }
+}
+
+/// Follows the redirects of one GET.
+pub struct Redirects(u32);
+
+impl Redirects {
+    pub fn new() -> Redirects {
+        Redirects(limits::REDIRECTS_MAX)
+    }
+
+    /// The answer, or none when `call` now asks where the redirect leads.
+    ///
+    /// # Errors
+    /// `bad_reply` for a redirect to another origin, or one too many.
+    pub fn follow(
+        &mut self,
+        call: &mut Call,
+        authority: &str,
+        reply: Reply,
+    ) -> Result<Option<Reply>, Failure> {
+        if !matches!(reply.status, 301 | 302 | 307 | 308) {
+            return Ok(Some(reply));
+        }
+        if self.0 == 0 {
+            let most = limits::REDIRECTS_MAX;
+            let message = format!("GET {}: redirected more than {most} times", call.path);
+            return Err(Failure::new(FailureCode::BadReply, message));
+        }
+        self.0 -= 1;
+        call.path = redirect(&reply, authority, &call.path)?;
+        Ok(None)
     }
 }
 

@@ -14,6 +14,8 @@ pub const LOGIN_MAX: Duration = Duration::from_secs(15);
 pub const LOGOUT_MAX: Duration = Duration::from_secs(4);
 /// After refused credentials no login is tried this long with the same ones: tasks in hand must not lock the account.
 pub const AUTH_REFUSED_REST: Duration = Duration::from_secs(10);
+/// When all sessions are taken, no login is tried this long: the tasks in hand would each ask in vain.
+pub const SESSIONS_FULL_SHORT_REST: Duration = Duration::from_secs(3);
 /// A session that nobody used this long is deleted. BMCs have as few as 4.
 pub const SESSION_IDLE: Duration = Duration::from_secs(30);
 /// A connection that nobody used this long is closed. BMCs close theirs after 30 to 60 s.

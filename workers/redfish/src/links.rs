@@ -3,18 +3,19 @@
 //! No path but the service root's is ever guessed. What was found is forgotten when it leads nowhere any more.
 
 use crate::bmc::{Lease, basic};
-use crate::client::{Client, Resource};
+use crate::client::{Client, Redirects, Resource};
 use crate::config::Credentials;
 use crate::http::{Call, Trouble};
 use crate::limits;
-use crate::reply::path_of;
+use crate::reply::{Reply, path_of};
 use crate::sensors::Source;
 use hyper::Method;
 use sengu_sdk::{Failure, FailureCode};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use tokio::time::Instant;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::{Instant, timeout_at};
 
 /// The only path that the standard fixes.
 const ROOT: &str = "/redfish/v1/";
@@ -66,15 +67,18 @@ async fn root(
     credentials: Option<&Credentials>,
     deadline: Instant,
 ) -> Result<Arc<Root>, Trouble> {
-    if let Some(root) = &bmc.known.lock().root {
-        return Ok(root.clone());
+    let at_hand = || bmc.known.lock().root.clone();
+    if let Some(root) = at_hand() {
+        return Ok(root);
     }
-    let mut call = Call::new(Method::GET, ROOT);
-    let mut reply = bmc.wire.send(&call, deadline).await?;
+    let _seeking = wait_for(&bmc.seeking.root, deadline).await?;
+    if let Some(root) = at_hand() {
+        return Ok(root);
+    }
+    let mut reply = get_root(bmc, None, deadline).await?;
     // The standard wants the root readable by all; some BMCs think otherwise.
     if let (401, Some(credentials)) = (reply.status, credentials) {
-        call.headers.push(basic(credentials));
-        reply = bmc.wire.send(&call, deadline).await?;
+        reply = get_root(bmc, Some(credentials), deadline).await?;
         if reply.status == 401 {
             let failure = reply.failure("GET /redfish/v1/");
             bmc.shut_out(&failure);
@@ -102,6 +106,29 @@ async fn root(
     });
     bmc.known.lock().root = Some(root.clone());
     Ok(root)
+}
+
+async fn get_root(
+    bmc: &Lease,
+    credentials: Option<&Credentials>,
+    deadline: Instant,
+) -> Result<Reply, Trouble> {
+    let mut call = Call::new(Method::GET, ROOT);
+    call.headers.extend(credentials.map(basic));
+    let mut redirects = Redirects::new();
+    loop {
+        let reply = bmc.wire.send(&call, deadline).await?;
+        if let Some(reply) = redirects.follow(&mut call, bmc.wire.authority(), reply)? {
+            return Ok(reply);
+        }
+    }
+}
+
+async fn wait_for(seeking: &Mutex<()>, deadline: Instant) -> Result<MutexGuard<'_, ()>, Failure> {
+    timeout_at(deadline, seeking.lock()).await.map_err(|_| {
+        let message = "another task's look for the way did not end in time";
+        Failure::new(FailureCode::Timeout, message)
+    })
 }
 
 /// Where sessions are opened; none when the BMC has no such thing.
@@ -175,8 +202,13 @@ impl Client {
     }
 
     async fn systems(&self) -> Result<Arc<[String]>, Trouble> {
-        if let Some(systems) = &self.bmc.known.lock().systems {
-            return Ok(systems.clone());
+        let at_hand = || self.bmc.known.lock().systems.clone();
+        if let Some(systems) = at_hand() {
+            return Ok(systems);
+        }
+        let _seeking = wait_for(&self.bmc.seeking.systems, self.deadline).await?;
+        if let Some(systems) = at_hand() {
+            return Ok(systems);
         }
         let root = self.root().await?;
         let Some(path) = &root.systems else {
