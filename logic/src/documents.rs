@@ -359,7 +359,7 @@ mod tests {
                 format!("{HEAD}spec: {{kind: ssh}}\n"),
                 "invalid_field a.yaml:4 Target/a spec\n",
             ),
-            ("a: [\n".to_owned(), "syntax"),
+            ("[\n".to_owned(), "syntax"),
             (
                 "apiVersion: v9\nkind: Target\nmetadata: {name: a}\n".to_owned(),
                 "invalid_field a.yaml:1 Target/a apiVersion\n",

@@ -37,8 +37,8 @@ pub const RETRY_AFTER_MAX_MS: u64 = 600_000;
 pub const ACTION_TIMEOUT_MAX_MS: u64 = 3_600_000;
 /// Tasks of one lane kept in memory; the rest of a long lane stays in the store.
 pub const LANE_WINDOW_MAX: usize = 16;
-/// Tasks kept in memory over all lanes beyond those sent.
-pub const DISPATCH_WINDOW_MAX: usize = 16_384;
+/// Waiting tasks of one priority and line (zone, kind, class) kept in memory; the rest stays in the store.
+pub const LINE_WINDOW_MAX: usize = 4_096;
 /// One read from the store while the backlog is drained.
 pub const BACKLOG_PAGE: usize = 1_024;
 /// Sweeps of an unreachable target are spaced out to at most this, in milliseconds.

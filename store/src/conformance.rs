@@ -47,6 +47,7 @@ fn task(id: u64, target: u64) -> NewTask {
         run: None,
         priority: Priority::People,
         batch: 0,
+        line: 0,
         body: Bytes::from(format!("body {id}")),
     }
 }

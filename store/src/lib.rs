@@ -16,6 +16,9 @@ use std::fmt;
 pub type Revision = u64;
 /// Position in a stream, from 1, growing; there may be gaps.
 pub type Position = u64;
+/// Open tasks wait in lines that are read apart, so that those that cannot go now stand before no others. The caller
+/// gives the number; a store must bear a few hundred of them.
+pub type Line = u16;
 /// The stream of task logs, keyed by task id: its entries go when retention deletes their task.
 pub const TASK_LOG: &str = "task-log";
 
@@ -42,13 +45,17 @@ pub trait Store: Send + Sync + 'static {
     /// reads may be given as the last one only.
     fn changes(&self, from: Revision, limit: usize) -> BoxFuture<'_, Result<Changes, StoreError>>;
 
-    /// Open tasks of one priority with ids above `after`, in id order, at most `limit`.
+    /// Open tasks of one priority and line with ids above `after`, in id order, at most `limit`.
     fn open_tasks(
         &self,
         priority: Priority,
+        line: Line,
         after: TaskId,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<OpenTask>, StoreError>>;
+
+    /// The priorities and lines that have open tasks.
+    fn lines(&self) -> BoxFuture<'_, Result<Vec<(Priority, Line)>, StoreError>>;
 
     /// Open tasks of one target (not `Held`) with ids above `after`, in id order, at most `limit`.
     fn lane_tasks(
@@ -187,6 +194,7 @@ pub struct NewTask {
     pub priority: Priority,
     /// Batch of its run; 0 without a run.
     pub batch: u32,
+    pub line: Line,
     /// Serialised `TaskBody`.
     pub body: Bytes,
 }

@@ -263,7 +263,7 @@ async fn page(logic: &Logic, id: TaskId, after: u64) -> Answer<(Vec<LogLine>, Op
     let entries = logic
         .shared
         .store
-        .entries("log", id.0, after, LOG_PAGE)
+        .entries(sengu_store::TASK_LOG, id.0, after, LOG_PAGE)
         .await;
     let entries = entries.map_err(store_problem)?;
     let last = entries.last().map(|e| e.position);

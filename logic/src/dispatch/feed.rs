@@ -6,17 +6,21 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use sengu_model::task::{Priority, TaskBody};
 use sengu_model::{Effect, FailureCode, Outcome, TaskId, Time, Uid, limits};
-use sengu_store::{OpenTask, StoreError};
-
-const PRIORITIES: [Priority; 2] = [Priority::People, Priority::Batch];
+use sengu_store::{Line, OpenTask, StoreError};
+use std::collections::HashMap;
+use std::time::Duration;
 
 /// Where reading stands.
+#[derive(Default)]
 pub struct Feed {
-    cursors: [Cursor; 2],
+    cursors: HashMap<(Priority, Line), Cursor>,
     pub loads: FuturesUnordered<BoxFuture<'static, Page>>,
+    /// The lines that an earlier life left are known. Before that nothing new may overtake them.
+    ready: bool,
 }
 
-/// One priority's place in the store.
+/// One line's place in the store.
+#[derive(Default)]
 struct Cursor {
     /// Everything up to here was looked at.
     after: TaskId,
@@ -33,33 +37,23 @@ pub struct Page {
     tasks: Result<Vec<OpenTask>, StoreError>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum What {
-    Backlog(usize),
+    Lines(TaskId, Vec<(Priority, Line)>),
+    Line(Priority, Line),
     Lane(Uid),
 }
 
 impl Feed {
-    /// At start everything is still in the store.
-    pub fn from_the_start() -> Feed {
-        let cursor = || Cursor {
-            after: TaskId(0),
-            behind: true,
-            loading: false,
-            again: false,
-        };
-        Feed {
-            cursors: [cursor(), cursor()],
-            loads: FuturesUnordered::new(),
-        }
-    }
-
     /// Tasks from `from` on are in the store and not in memory.
-    pub fn behind(&mut self, priority: Priority, from: TaskId) {
-        let Some(at) = PRIORITIES.iter().position(|p| *p == priority) else {
-            return;
-        };
-        let cursor = &mut self.cursors[at];
+    fn behind(&mut self, priority: Priority, line: Line, from: TaskId) {
+        let cursor = self
+            .cursors
+            .entry((priority, line))
+            .or_insert_with(|| Cursor {
+                after: from,
+                ..Cursor::default()
+            });
         cursor.after = cursor.after.min(TaskId(from.0.saturating_sub(1)));
         cursor.behind = true;
         cursor.again |= cursor.loading;
@@ -67,15 +61,37 @@ impl Feed {
 }
 
 impl Dispatch {
+    /// Finds out in which lines tasks wait, and reads them from `from` on.
+    pub(super) fn ask_for_lines(&mut self, from: TaskId) {
+        let store = self.shared.store.clone();
+        self.feed.loads.push(Box::pin(async move {
+            match store.lines().await {
+                Ok(lines) => Page {
+                    what: What::Lines(from, lines),
+                    limit: 0,
+                    tasks: Ok(Vec::new()),
+                },
+                Err(error) => {
+                    tokio::time::sleep(Duration::from_millis(limits::RETRY_FIRST_MS)).await;
+                    Page {
+                        what: What::Lines(from, Vec::new()),
+                        limit: 0,
+                        tasks: Err(error),
+                    }
+                }
+            }
+        }));
+    }
+
     /// Takes freshly committed tasks straight into their lanes, or leaves them in the store when there is a backlog.
     pub(super) fn take_new(&mut self, tasks: Vec<Ready>, now: Time) {
         for ready in tasks {
-            let at = PRIORITIES.iter().position(|p| *p == ready.priority);
-            let Some(at) = at else { continue };
-            let full = self.lanes.waiting() >= limits::DISPATCH_WINDOW_MAX;
-            // People's tasks do not queue behind what is still to be read of their own priority only.
-            if self.feed.cursors[at].behind || full {
-                self.feed.behind(ready.priority, ready.id);
+            let line = line_of(&ready.payload);
+            let key = (ready.priority, line);
+            let backlog = self.feed.cursors.get(&key).is_some_and(|c| c.behind);
+            let full = self.lanes.waiting_in(ready.priority, line) >= limits::LINE_WINDOW_MAX;
+            if backlog || full || !self.feed.ready {
+                self.feed.behind(ready.priority, line, ready.id);
             } else {
                 self.insert(ready, now, false);
             }
@@ -94,6 +110,7 @@ impl Dispatch {
             id: ready.id,
             target: ready.payload.target.uid,
             queue,
+            line: line_of(&ready.payload),
             class,
             priority: ready.priority,
             attempt: ready.attempt,
@@ -106,17 +123,14 @@ impl Dispatch {
 
     /// Asks the store for more where there is room.
     pub(super) fn ask_for_more(&mut self) {
-        for (at, priority) in PRIORITIES.into_iter().enumerate() {
-            // The batch backlog may fill three quarters, so that people's always finds room.
-            let room = match priority {
-                Priority::Batch => limits::DISPATCH_WINDOW_MAX * 3 / 4,
-                _ => limits::DISPATCH_WINDOW_MAX,
-            };
-            let cursor = &mut self.feed.cursors[at];
-            if !cursor.behind
-                || cursor.loading
-                || self.lanes.waiting() + limits::BACKLOG_PAGE > room
-            {
+        if !self.feed.ready {
+            return;
+        }
+        for ((priority, line), cursor) in &mut self.feed.cursors {
+            let (priority, line) = (*priority, *line);
+            let room = self.lanes.waiting_in(priority, line) + limits::BACKLOG_PAGE
+                <= limits::LINE_WINDOW_MAX;
+            if !cursor.behind || cursor.loading || !room {
                 continue;
             }
             cursor.loading = true;
@@ -127,9 +141,9 @@ impl Dispatch {
                 limits::BACKLOG_PAGE,
             );
             self.feed.loads.push(Box::pin(async move {
-                let tasks = store.open_tasks(priority, after, limit).await;
+                let tasks = store.open_tasks(priority, line, after, limit).await;
                 Page {
-                    what: What::Backlog(at),
+                    what: What::Line(priority, line),
                     limit,
                     tasks,
                 }
@@ -158,7 +172,12 @@ impl Dispatch {
                     "the backlog cannot be read"
                 );
                 match page.what {
-                    What::Backlog(at) => self.feed.cursors[at].loading = false,
+                    What::Lines(from, _) => self.ask_for_lines(from),
+                    What::Line(priority, line) => {
+                        if let Some(cursor) = self.feed.cursors.get_mut(&(priority, line)) {
+                            cursor.loading = false;
+                        }
+                    }
                     What::Lane(target) => self.lanes.refilled(target, false),
                 }
                 return;
@@ -166,12 +185,21 @@ impl Dispatch {
         };
         let (count, last) = (tasks.len(), tasks.last().map(|t| t.id));
         match page.what {
-            What::Backlog(at) => {
-                let cursor = &mut self.feed.cursors[at];
-                cursor.loading = false;
-                if !cursor.again {
-                    cursor.after = last.map_or(cursor.after, |l| l.max(cursor.after));
-                    cursor.behind = count == page.limit;
+            What::Lines(from, lines) => {
+                for (priority, line) in lines {
+                    if priority != Priority::Held {
+                        self.feed.behind(priority, line, from);
+                    }
+                }
+                self.feed.ready = true;
+            }
+            What::Line(priority, line) => {
+                if let Some(cursor) = self.feed.cursors.get_mut(&(priority, line)) {
+                    cursor.loading = false;
+                    if !cursor.again {
+                        cursor.after = last.map_or(cursor.after, |l| l.max(cursor.after));
+                        cursor.behind = count == page.limit;
+                    }
                 }
                 for open in tasks {
                     self.take_open(open, now, false);
@@ -275,4 +303,12 @@ impl Dispatch {
             },
         })
     }
+}
+
+fn line_of(payload: &Payload) -> Line {
+    crate::tasks::line(
+        &payload.target.zone,
+        &payload.target.kind,
+        payload.effect.class(),
+    )
 }

@@ -119,9 +119,8 @@ pub struct Overview {
 pub enum Input {
     /// Committed tasks of one request, in id order.
     New(Vec<Ready>),
-    /// Tasks of this priority at and above this id were committed or released: read them from the store.
+    /// Tasks at and above this id were released: read them from the store.
     Stored {
-        priority: Priority,
         from: TaskId,
     },
     Sweep(Vec<Ready>),
@@ -261,7 +260,7 @@ impl Dispatch {
             pending: Pending::default(),
             commits: FuturesUnordered::new(),
             publishes: FuturesUnordered::new(),
-            feed: Feed::from_the_start(),
+            feed: Feed::default(),
             cancelled: HashSet::new(),
             dirty: HashSet::new(),
             dirty_since: None,
@@ -285,6 +284,7 @@ impl Dispatch {
     pub async fn run(mut self) {
         let mut inputs = Vec::with_capacity(256);
         let mut idle = tokio::time::interval(Duration::from_secs(10));
+        self.ask_for_lines(TaskId(0));
         loop {
             let now = clock::now();
             let wake = [self.lanes.next_timer(), self.dirty_at(), self.rest_over()];
@@ -342,7 +342,7 @@ impl Dispatch {
         let now = clock::now();
         match input {
             Input::New(tasks) => self.take_new(tasks, now),
-            Input::Stored { priority, from } => self.feed.behind(priority, from),
+            Input::Stored { from } => self.ask_for_lines(from),
             Input::Sweep(tasks) => {
                 for ready in tasks {
                     self.insert(ready, now, false);

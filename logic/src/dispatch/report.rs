@@ -96,7 +96,7 @@ impl Dispatch {
             Event::Logs => {
                 if let Some(data) = report.data {
                     self.pending.ops.push(Op::Append {
-                        stream: "log".to_owned(),
+                        stream: sengu_store::TASK_LOG.to_owned(),
                         key: id.0,
                         at: now,
                         body: data.get().to_owned().into(),

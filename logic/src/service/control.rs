@@ -361,9 +361,7 @@ impl Control {
                 live.open += moved;
                 live.status.batch = batch;
                 let from = live.first_ids.get(&batch).copied().unwrap_or(TaskId(0));
-                self.dispatch
-                    .send(dispatch::Input::Stored { priority: to, from })
-                    .await;
+                self.dispatch.send(dispatch::Input::Stored { from }).await;
                 self.write(id).await;
             }
             Err(error) => {

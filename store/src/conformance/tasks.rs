@@ -23,6 +23,7 @@ where
     held_batches_are_released_in_order(&*open().await).await;
     held_tasks_end_together(&*open().await).await;
     open_tasks_come_by_pages(&*open().await).await;
+    lines_are_read_apart(&*open().await).await;
     lanes_are_apart_and_in_order(&*open().await).await;
     lists_meet_every_condition(&*open().await).await;
     a_run_shows_the_newest_task_per_target(&*open().await).await;
@@ -275,7 +276,7 @@ async fn held_batches_are_released_in_order(store: &dyn Store) {
     insert(store, [task_of(20, 10, 200, 1, Priority::Held)]).await;
     let open = |priority| async move {
         ids(&store
-            .open_tasks(priority, TaskId(0), 100)
+            .open_tasks(priority, 0, TaskId(0), 100)
             .await
             .expect("open tasks"))
     };
@@ -354,7 +355,7 @@ async fn open_tasks_come_by_pages(store: &dyn Store) {
     let mut after = TaskId(0);
     loop {
         let page = store
-            .open_tasks(Priority::People, after, 7)
+            .open_tasks(Priority::People, 0, after, 7)
             .await
             .expect("open tasks");
         assert!(page.len() <= 7, "a page keeps its limit");
@@ -368,10 +369,39 @@ async fn open_tasks_come_by_pages(store: &dyn Store) {
         "each once, by id, whatever the order of arrival"
     );
     let past = store
-        .open_tasks(Priority::People, TaskId(u64::MAX), 7)
+        .open_tasks(Priority::People, 0, TaskId(u64::MAX), 7)
         .await
         .expect("open tasks");
     assert!(past.is_empty(), "nothing above the greatest id");
+}
+
+async fn lines_are_read_apart(store: &dyn Store) {
+    let in_line = |id, line| crate::NewTask {
+        line,
+        ..task(id, id)
+    };
+    insert(store, [in_line(1, 7), in_line(2, 9), in_line(3, 7)]).await;
+    insert(store, [task_of(4, 4, 1, 1, Priority::Held)]).await;
+    let mut lines = store.lines().await.expect("lines");
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            (Priority::Held, 0),
+            (Priority::People, 7),
+            (Priority::People, 9)
+        ]
+    );
+    let page = store.open_tasks(Priority::People, 7, TaskId(0), 10);
+    assert_eq!(ids(&page.await.expect("open tasks")), [1, 3]);
+    commit(store, vec![end(2, Priority::People, Status::Done)]).await;
+    assert!(
+        !store
+            .lines()
+            .await
+            .expect("lines")
+            .contains(&(Priority::People, 9))
+    );
 }
 
 async fn lanes_are_apart_and_in_order(store: &dyn Store) {

@@ -127,8 +127,7 @@ async fn a_refused_batch_harms_no_other(store: Arc<dyn Store>) {
 /// Optimistic locking: of many writers with one expectation, one succeeds.
 async fn one_of_many_wins(store: Arc<dyn Store>) {
     commit(&*store, vec![put("Target", "a", Expect::Absent, "0")]).await;
-    let mut revision = 1;
-    for _ in 0..5 {
+    for revision in 1..=5 {
         let writers: Vec<_> = (0..16)
             .map(|writer| {
                 let store = store.clone();
@@ -150,7 +149,6 @@ async fn one_of_many_wins(store: Arc<dyn Store>) {
             }
         }
         assert_eq!(won, [revision + 1], "one and only one");
-        revision += 1;
     }
 }
 

@@ -2,14 +2,15 @@
 //!
 //! `cargo run --release -p sengu-store-sqlite --example lifecycle [lifecycles] [backlog] [targets] [directory]`
 //! prints for 256 callers of one task each, and for 8 callers of 256 tasks each: lifecycles per second, CPU
-//! microseconds per lifecycle, and how long an insert waited for its acknowledgement.
+//! microseconds per lifecycle, and how long an insert waited for its acknowledgement. Then the same with a backlog,
+//! and how long large questions and large runs take.
 
 use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
 use sengu_model::outcome::Status;
 use sengu_model::task::Priority;
-use sengu_model::{TaskId, Time, Uid};
-use sengu_store::{Batch, NewTask, Op, Store};
+use sengu_model::{RunId, TaskId, Time, Uid};
+use sengu_store::{Batch, Expect, NewTask, Op, Store, TaskQuery};
 use sengu_store_sqlite::SqliteStore;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -80,6 +81,8 @@ fn main() {
             measure("8 batches of 256, backlog", &store, batches).await;
             questions(&store, targets).await;
         }
+        a_large_run(&store, 100_000).await;
+        many_records(&store, 100_000).await;
         let status = store.status().await.expect("status");
         println!(
             "{} MB on disk, {} MB resident",
@@ -145,6 +148,7 @@ fn insert(id: u64, targets: u64, priority: Priority) -> Op {
         run: None,
         priority,
         batch: 0,
+        line: 0,
         body: Bytes::from_static(BODY),
     })
 }
@@ -173,7 +177,7 @@ async fn fill(store: &SqliteStore, tasks: u64, targets: u64) {
 async fn questions(store: &SqliteStore, targets: u64) {
     let started = Instant::now();
     let page = store
-        .open_tasks(Priority::Batch, TaskId(0), 1_024)
+        .open_tasks(Priority::Batch, 0, TaskId(0), 1_024)
         .await
         .expect("open tasks");
     println!(
@@ -181,18 +185,115 @@ async fn questions(store: &SqliteStore, targets: u64) {
         page.len(),
         started.elapsed()
     );
-    let (started, mut found) = (Instant::now(), 0);
-    for task in page.iter().take(100) {
+    let (started, before, mut found) = (Instant::now(), cpu(), 0);
+    for task in page.iter().take(500) {
         found += store
             .lane_tasks(task.target, task.id, 16)
             .await
             .expect("lane")
             .len();
     }
+    let (wall, each) = (started.elapsed(), (cpu() - before) / 500);
+    println!("500 lanes ({found} tasks, {targets} targets) in {wall:?}, {each:?} CPU each");
+}
+
+/// One run over `targets` targets: held, released by tenths, one half done, the rest stopped.
+async fn a_large_run(store: &SqliteStore, targets: u64) {
+    let run = RunId(NEXT_ID.fetch_add(1 + targets, Ordering::Relaxed));
+    let held = |n: u64| match insert(run.0 + 1 + n, targets, Priority::Held) {
+        Op::InsertTask(task) => {
+            let batch = u32::try_from(1 + n * 10 / targets).expect("a tenth");
+            Op::InsertTask(NewTask {
+                run: Some(run),
+                batch,
+                target: Uid(n),
+                ..task
+            })
+        }
+        other => other,
+    };
+    let started = Instant::now();
+    for first in (0..targets).step_by(1_000) {
+        let ops = (first..first + 1_000).map(held).collect();
+        store.commit(Batch { ops }).await.expect("insert");
+    }
+    println!("run of {targets}: inserted in {:?}", started.elapsed());
+    let started = Instant::now();
+    for batch in 1..=5 {
+        let release = Op::Release {
+            run,
+            batch,
+            to: Priority::People,
+        };
+        store.commit(Batch::one(release)).await.expect("release");
+    }
     println!(
-        "100 lanes ({found} tasks, {targets} targets) in {:?}",
+        "    5 batches of {} released in {:?}",
+        targets / 10,
         started.elapsed()
     );
+    let started = Instant::now();
+    for first in (0..targets / 2).step_by(1_000) {
+        let ops = (first..first + 1_000).map(|n| end(run.0 + 1 + n)).collect();
+        store.commit(Batch { ops }).await.expect("end");
+    }
+    println!("    {} ended in {:?}", targets / 2, started.elapsed());
+    let started = Instant::now();
+    let shown = store.run_tasks(run).await.expect("run").len();
+    println!("    {shown} shown in {:?}", started.elapsed());
+    let (status, at, ending) = (Status::Cancelled, Time(0), Bytes::from_static(ENDING));
+    let started = Instant::now();
+    let stop = Op::EndHeld {
+        run,
+        status,
+        at,
+        ending,
+    };
+    let stopped = store.commit(Batch::one(stop)).await.expect("stop").moved;
+    println!(
+        "    {stopped} held ones stopped at once in {:?}",
+        started.elapsed()
+    );
+    let status = vec![Status::Failed, Status::Cancelled];
+    let query = TaskQuery {
+        run: Some(run),
+        status,
+        limit: 100,
+        ..TaskQuery::default()
+    };
+    let started = Instant::now();
+    let listed = store.tasks(query).await.expect("tasks").len();
+    println!(
+        "    a page of {listed} stopped ones in {:?}",
+        started.elapsed()
+    );
+}
+
+/// Records of 1 kB, made and then changed, 1,000 at a time.
+async fn many_records(store: &SqliteStore, records: u64) {
+    for what in ["made", "changed"] {
+        let started = Instant::now();
+        for first in (0..records).step_by(1_000) {
+            let put = |n: u64| Op::PutRecord {
+                kind: "Target".into(),
+                name: format!("bmc-{n:08}"),
+                uid: Uid(n),
+                expect: Expect::Anything,
+                body: Bytes::from(vec![b'x'; 1_000]),
+            };
+            let ops = (first..first + 1_000).map(put).collect();
+            store.commit(Batch { ops }).await.expect("put");
+        }
+        println!("{records} records {what} in {:?}", started.elapsed());
+    }
+    let started = Instant::now();
+    let after = Some(("Target", "bmc-00050000"));
+    let page = store
+        .records("Target", after, 1_000)
+        .await
+        .expect("records")
+        .len();
+    println!("    a page of {page} in {:?}", started.elapsed());
 }
 
 fn cpu() -> Duration {

@@ -35,7 +35,7 @@ statements! {
     task_insert: "INSERT INTO task(id, target, run, batch, body) VALUES (?1, ?2, ?3, ?4, ?5)",
     lane_insert: "INSERT INTO lane(part, target, id) VALUES (?1, ?2, ?3)",
     lane_part_insert: "INSERT INTO lane_part(id, last) VALUES (?1, ?2)",
-    open_insert: "INSERT INTO open(priority, id, attempt, run, batch) VALUES (?1, ?2, 1, ?3, ?4)",
+    open_insert: "INSERT INTO open(priority, id, attempt, run, batch, line) VALUES (?1, ?2, 1, ?3, ?4, ?5)",
     // Nearly every task ends in its first attempt: then one delete tells all.
     open_end_first: "DELETE FROM open WHERE priority = ?1 AND id = ?2 AND attempt = 1",
     open_end: "DELETE FROM open WHERE priority = ?1 AND id = ?2 RETURNING attempt",
@@ -46,11 +46,11 @@ statements! {
     open_retry: "UPDATE open SET attempt = ?3, not_before = ?4, sent_epoch = NULL, sent_at = NULL, \
         history = CASE WHEN history IS NULL THEN ?5 ELSE history || char(10) || ?5 END \
         WHERE priority = ?1 AND id = ?2",
-    held_release: "UPDATE open SET priority = ?3 WHERE priority = 0 AND run = ?1 AND batch <= ?2",
+    held_release: "UPDATE open INDEXED BY open_held SET priority = ?3 WHERE priority = 0 AND run = ?1 AND batch <= ?2",
     held_results: "INSERT INTO result(position, task, status, changed, attempt, at, ending) \
         SELECT ?2 + row_number() OVER (ORDER BY batch, id), id, ?3, 0, attempt, ?4, ?5 \
-        FROM open WHERE priority = 0 AND run = ?1",
-    held_delete: "DELETE FROM open WHERE priority = 0 AND run = ?1",
+        FROM open INDEXED BY open_held WHERE priority = 0 AND run = ?1",
+    held_delete: "DELETE FROM open INDEXED BY open_held WHERE priority = 0 AND run = ?1",
     record_revision: "SELECT revision FROM record WHERE kind = ?1 AND name = ?2",
     record_update: "UPDATE record SET uid = ?3, revision = ?4, body = ?5 WHERE kind = ?1 AND name = ?2",
     record_insert: "INSERT INTO record(kind, name, uid, revision, body) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -125,6 +125,8 @@ impl<'c> Applier<'c> {
             let key = (kind.as_str(), name.as_str());
             let found = match will_be.get(&key) {
                 Some(found) => *found,
+                // Whatever is there will be replaced.
+                None if put && expect == Expect::Anything => None,
                 None => self
                     .statements
                     .record_revision
@@ -279,9 +281,13 @@ impl<'c> Applier<'c> {
             // Overtaken by later ids: rare, so its place in a part that is already written may cost a page.
             Some(part) => drop(self.statements.lane_insert.execute((part.id, target, id))?),
         }
-        self.statements
-            .open_insert
-            .execute((task.priority as u8, id, run, task.batch))?;
+        self.statements.open_insert.execute((
+            task.priority as u8,
+            id,
+            run,
+            task.batch,
+            task.line,
+        ))?;
         self.head.saw(task.id.0);
         if let Some(run) = task.run {
             self.head.saw(run.0);

@@ -1,7 +1,7 @@
 //! A few threads that read, each with its own connection, started when first needed. A read begins after every commit
 //! that was acknowledged before it, because each takes a fresh snapshot.
 
-use crate::error::from_shared;
+use crate::error::{broken, from_shared};
 use crate::schema;
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
@@ -65,7 +65,7 @@ impl Readers {
                 connection.and_then(|c| read(c).map_err(|e| from_shared(what, &Arc::new(e))));
             let _ = reply.send(outcome);
         }))?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        answer.await.map_err(|_| broken("a read was given up"))?
     }
 
     fn submit(&self, job: Job) -> Result<(), StoreError> {
@@ -134,7 +134,11 @@ fn serve(shared: &Shared) {
             }
         }
         if let Some(connection) = &connection {
-            job(Ok(connection));
+            // A defect in one read must not take a reader from all others; its caller learns from the lost reply.
+            let read = std::panic::AssertUnwindSafe(|| job(Ok(connection)));
+            if std::panic::catch_unwind(read).is_err() {
+                tracing::error!("a read panicked");
+            }
         }
         state = shared.state.lock();
     }

@@ -59,7 +59,7 @@ fn tasks(
     let mut lane = connection
         .prepare_cached("DELETE FROM lane WHERE part = ?1 AND target = ?2 AND id = ?3")?;
     let mut lines = connection
-        .prepare_cached("DELETE FROM entry WHERE key = ?1 AND key != 0 AND id > ?2 AND id <= ?3")?;
+        .prepare_cached("DELETE FROM entry INDEXED BY entry_key WHERE key = ?1 AND key != 0 AND id > ?2 AND id <= ?3")?;
     let mut step = Step::default();
     for (position, task) in ended_before(connection, retention)? {
         let target: i64 = target.query_row((task,), |row| row.get(0))?;

@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use sengu_model::task::Priority;
 use sengu_model::{RunId, TaskId, Uid};
 use sengu_store::{
-    Batch, Changes, Committed, Entry, OpenTask, Position, Retention, Revision, RunTask, Store,
-    StoreError, StoreStatus, StoredRecord, StoredTask, TaskQuery,
+    Batch, Changes, Committed, Entry, Line, OpenTask, Position, Retention, Revision, RunTask,
+    Store, StoreError, StoreStatus, StoredRecord, StoredTask, TaskQuery,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -163,13 +163,19 @@ impl Store for SqliteStore {
     fn open_tasks(
         &self,
         priority: Priority,
+        line: Line,
         after: TaskId,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<OpenTask>, StoreError>> {
         self.read("list open tasks", move |c| {
-            read::tasks::open_tasks(c, priority, after, limit)
+            read::tasks::open_tasks(c, priority, line, after, limit)
         })
         .boxed()
+    }
+
+    fn lines(&self) -> BoxFuture<'_, Result<Vec<(Priority, Line)>, StoreError>> {
+        self.read("list lines of open tasks", read::tasks::lines)
+            .boxed()
     }
 
     fn lane_tasks(

@@ -19,6 +19,7 @@ fn insert(id: u64, bytes: usize) -> Op {
         run: None,
         priority: Priority::People,
         batch: 0,
+        line: 0,
         body: Bytes::from(vec![b'x'; bytes]),
     })
 }

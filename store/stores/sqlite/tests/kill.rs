@@ -98,6 +98,7 @@ fn begin(first: u64) -> Vec<Op> {
                 run: None,
                 priority: Priority::People,
                 batch: 0,
+                line: 0,
                 body: Bytes::from(vec![b'x'; 200]),
             })
         })
@@ -148,7 +149,7 @@ fn run_and_kill(place: &Path, round: u64) -> Vec<(String, u64)> {
     let mut said = Vec::new();
     // From the first moment (opening, recovery) to well into the work; different each round.
     let life = Duration::from_millis(round * 7 % 60);
-    if round % 6 != 0 {
+    if !round.is_multiple_of(6) {
         for line in lines.by_ref() {
             if line.expect("text") == "ack ready 0" {
                 break;

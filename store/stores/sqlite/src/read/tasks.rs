@@ -7,11 +7,19 @@ use rusqlite::{Connection, OptionalExtension, Row, types::Type};
 use sengu_model::outcome::Status;
 use sengu_model::task::Priority;
 use sengu_model::{RunId, TaskId, Time, Uid};
-use sengu_store::{OpenTask, Position, RunTask, Sent, Stand, StoredTask, TaskQuery};
+use sengu_store::{Line, OpenTask, Position, RunTask, Sent, Stand, StoredTask, TaskQuery};
 use std::collections::HashMap;
 
 /// Ids looked at in one piece while rows are filtered.
 const WALK_PAGE: usize = 256;
+
+/// Where an open task is looked for, likeliest first.
+const PROBED: [Priority; 4] = [
+    Priority::Batch,
+    Priority::People,
+    Priority::Held,
+    Priority::Sweep,
+];
 
 /// Columns of an open task with its fixed part: `open_of` reads them.
 macro_rules! open_columns {
@@ -60,6 +68,7 @@ fn unknown_number(column: usize, number: u8) -> rusqlite::Error {
 pub fn open_tasks(
     connection: &Connection,
     priority: Priority,
+    line: Line,
     after: TaskId,
     limit: usize,
 ) -> rusqlite::Result<Vec<OpenTask>> {
@@ -68,9 +77,19 @@ pub fn open_tasks(
             "SELECT ",
             open_columns!(),
             " FROM open o CROSS JOIN task t ON t.id = o.id \
-              WHERE o.priority = ?1 AND o.id > ?2 ORDER BY o.id LIMIT ?3"
+              WHERE o.priority = ?1 AND o.id > ?2 AND o.line = ?4 ORDER BY o.id LIMIT ?3"
         ))?
-        .query_map((priority as u8, ordered(after.0), page(limit)), open_of)?
+        .query_map(
+            (priority as u8, ordered(after.0), page(limit), line),
+            open_of,
+        )?
+        .collect()
+}
+
+pub fn lines(connection: &Connection) -> rusqlite::Result<Vec<(Priority, Line)>> {
+    connection
+        .prepare_cached("SELECT DISTINCT priority, line FROM open")?
+        .query_map((), |row| Ok((priority_of(row, 0)?, row.get(1)?)))?
         .collect()
 }
 
@@ -127,12 +146,31 @@ fn oldest_open(connection: &Connection) -> rusqlite::Result<Option<i64>> {
 }
 
 fn open_task(connection: &Connection, id: i64) -> rusqlite::Result<Option<OpenTask>> {
+    // Four probes of a small table, each one step; `IN` would build a table of the four numbers every time.
     let mut statement = connection.prepare_cached(concat!(
         "SELECT ",
         open_columns!(),
-        " FROM open o CROSS JOIN task t ON t.id = o.id WHERE o.priority IN (0, 1, 2, 3) AND o.id = ?1"
+        " FROM open o CROSS JOIN task t ON t.id = o.id WHERE o.priority = ?1 AND o.id = ?2"
     ))?;
-    statement.query_row((id,), open_of).optional()
+    for priority in PROBED {
+        let mut rows = statement.query((priority as u8, id))?;
+        if let Some(row) = rows.next()? {
+            return open_of(row).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a task is open, from its narrow row only.
+fn is_open(connection: &Connection, id: i64) -> rusqlite::Result<bool> {
+    let mut statement =
+        connection.prepare_cached("SELECT 1 FROM open WHERE priority = ?1 AND id = ?2")?;
+    for priority in PROBED {
+        if statement.exists((priority as u8, id))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 pub fn task(connection: &Connection, id: TaskId) -> rusqlite::Result<Option<StoredTask>> {
@@ -223,17 +261,18 @@ pub fn run_tasks(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<Ru
         }
         tasks.push(Some(task));
     }
-    let mut open = snapshot.prepare_cached(
-        "SELECT priority, attempt, sent_at FROM open WHERE priority IN (0, 1, 2, 3) AND id = ?1",
-    )?;
+    let mut open = snapshot
+        .prepare_cached("SELECT attempt, sent_at FROM open WHERE priority = ?1 AND id = ?2")?;
     let mut stand = Vec::with_capacity(newest.len());
     for mut task in tasks.into_iter().flatten() {
         if task.status.is_none() {
-            let mut rows = open.query((ordered(task.id.0),))?;
-            if let Some(row) = rows.next()? {
-                task.priority = Some(priority_of(row, 0)?);
-                task.attempt = row.get(1)?;
-                task.sent = row.get::<_, Option<i64>>(2)?.is_some();
+            for priority in PROBED {
+                let mut rows = open.query((priority as u8, ordered(task.id.0)))?;
+                let Some(row) = rows.next()? else { continue };
+                task.priority = Some(priority);
+                task.attempt = row.get(0)?;
+                task.sent = row.get::<_, Option<i64>>(1)?.is_some();
+                break;
             }
         }
         stand.push(task);
@@ -332,9 +371,7 @@ fn merge_newest(lists: Vec<Vec<i64>>) -> Vec<i64> {
 /// Whether the task is open or ended as the query wants, read from narrow rows only.
 fn stands_as_asked(connection: &Connection, id: i64, query: &TaskQuery) -> rusqlite::Result<bool> {
     if query.open {
-        return connection
-            .prepare_cached("SELECT 1 FROM open WHERE priority IN (0, 1, 2, 3) AND id = ?1")?
-            .exists((id,));
+        return is_open(connection, id);
     }
     if query.status.is_empty() {
         return Ok(true);
