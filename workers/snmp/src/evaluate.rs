@@ -3,7 +3,7 @@
 use crate::convert;
 use crate::profile::{Entry, Label, LabelFrom, ReadingShape, Scalars, Table};
 use async_snmp::Value;
-use sengu_sdk::Reading;
+use sengu_sdk::{Reading, limits};
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 
@@ -40,6 +40,25 @@ impl Gathered {
             }
             for entry in &table.values {
                 self.entry(entry, &row.values, &labels);
+            }
+        }
+    }
+
+    /// Drops what is more than sengu keeps of a target, and says so in `cut`.
+    pub fn limit(&mut self, cut: &mut Vec<(String, String)>) {
+        // One is left for the reading that tells of it.
+        let most = limits::READINGS_PER_TARGET_MAX - 1;
+        if self.readings.len() > most {
+            let why = format!("{} of them, {most} are kept", self.readings.len());
+            cut.push(("readings".to_owned(), why));
+            self.readings.truncate(most);
+        }
+        let facts = self.facts.len();
+        if facts > limits::FACTS_PER_TARGET_MAX {
+            let why = format!("{facts} of them, {} are kept", limits::FACTS_PER_TARGET_MAX);
+            cut.push(("facts".to_owned(), why));
+            while self.facts.len() > limits::FACTS_PER_TARGET_MAX {
+                self.facts.pop_last();
             }
         }
     }
@@ -250,6 +269,23 @@ mod tests {
             gathered.scalars(&p.scalars, &[Some(value)]);
             assert_eq!(shown(&gathered), expected, "{meaning}");
         }
+    }
+
+    #[test]
+    fn what_is_more_than_sengu_keeps_is_dropped_and_said_so() {
+        let mut gathered = Gathered::default();
+        let mut cut = Vec::new();
+        gathered.limit(&mut cut);
+        assert!(cut.is_empty());
+        let many = limits::READINGS_PER_TARGET_MAX + 5;
+        gathered.readings = vec![Reading::new("a", 1.0, ""); many];
+        for n in 0..300 {
+            gathered.facts.insert(format!("f{n:03}"), json!(n));
+        }
+        gathered.limit(&mut cut);
+        assert!(gathered.readings.len() < limits::READINGS_PER_TARGET_MAX);
+        assert_eq!(gathered.facts.len(), limits::FACTS_PER_TARGET_MAX);
+        assert_eq!(cut.len(), 2, "{cut:?}");
     }
 
     #[test]

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// Kept back from the deadline to hand over what was read until then.
 const HAND_OVER: Duration = Duration::from_millis(150);
+/// About 200 bytes each, far below the limit of a frame.
+const READINGS_PER_FRAME: usize = 1_000;
 /// Cells of known rows that are read by GET; more are walked.
 const KNOWN_CELLS_MAX: usize = 128;
 
@@ -33,7 +35,14 @@ impl Snmp {
             }
             read(&session, &plan, &mut gathered, &mut cut).await
         };
-        let ended = tokio::time::timeout_at(task.deadline() - HAND_OVER, work).await;
+        let ended = tokio::select! {
+            ended = tokio::time::timeout_at(task.deadline() - HAND_OVER, work) => ended,
+            () = task.cancelled() => {
+                let why = "asked to".to_owned();
+                return Ok(Outcome::Cancelled { why });
+            }
+        };
+        gathered.limit(&mut cut);
         for (section, why) in &cut {
             task.log(Level::Warn, format!("{section}: {why}"));
         }
@@ -45,7 +54,7 @@ impl Snmp {
         let read_any = !gathered.readings.is_empty();
         // Whatever was read counts, also when the device fell silent in the middle.
         if read_any {
-            task.observed(gathered.readings, gathered.facts);
+            hand_over(task, gathered);
         }
         match ended {
             Err(_) => Err(Trouble::Failed(Failure::new(
@@ -75,6 +84,17 @@ impl Snmp {
                 task.log(Level::Warn, format!("profile {file} is not used: {why}"));
             }
         }
+    }
+}
+
+/// In pieces, since a frame has its limit.
+fn hand_over(task: &Context, mut gathered: Gathered) {
+    let mut facts = std::mem::take(&mut gathered.facts);
+    let mut readings = gathered.readings;
+    while !readings.is_empty() {
+        let rest = readings.split_off(readings.len().min(READINGS_PER_FRAME));
+        task.observed(readings, std::mem::take(&mut facts));
+        readings = rest;
     }
 }
 

@@ -79,10 +79,10 @@ enum Sent {
 impl Snmp {
     pub async fn outlet_set(&self, task: &Context) -> Result<Outcome, Trouble> {
         let params: SetParams = task.params()?;
-        let (session, plan) = self.begin(task, None).await?;
+        let (session, plan) = before_the_effect(task, self.begin(task, None)).await?;
         let outlet = need_outlets(&plan.name, plan.profile.outlet.as_ref())?;
         let socket = Socket::new(&session, outlet, params.outlet, params.unit);
-        let before = socket.look().await?;
+        let before = before_the_effect(task, socket.look()).await?;
         let wanted = params.state;
         if before == Seen::Settled(wanted) {
             return Ok(Outcome::already(json!(wanted.as_str())));
@@ -112,7 +112,7 @@ impl Snmp {
                 }
                 sets += 1;
                 sent_at = Some(Instant::now());
-                match socket.send(command).await {
+                match socket.send(command, end).await {
                     Ok(Sent::Acknowledged) => acknowledged = true,
                     Ok(Sent::Unanswered) => {
                         task.log(Level::Warn, "the SET was not confirmed: reading back");
@@ -151,13 +151,13 @@ impl Snmp {
 
     pub async fn outlet_cycle(&self, task: &Context) -> Result<Outcome, Trouble> {
         let params: CycleParams = task.params()?;
-        let (session, plan) = self.begin(task, None).await?;
+        let (session, plan) = before_the_effect(task, self.begin(task, None)).await?;
         let outlet = need_outlets(&plan.name, plan.profile.outlet.as_ref())?;
         let command = outlet.file.cycle.as_ref().ok_or_else(|| {
             Trouble::refused(format!("profile {:?} has no command to cycle", plan.name))
         })?;
         let socket = Socket::new(&session, outlet, params.outlet, params.unit);
-        match socket.look().await? {
+        match before_the_effect(task, socket.look()).await? {
             Seen::Settled(State::On) => {}
             Seen::Settled(State::Off) => {
                 return Err(Trouble::refused("the outlet is off: nothing to cycle"));
@@ -171,8 +171,8 @@ impl Snmp {
             let why = "before the command was sent".to_owned();
             return Ok(Outcome::Cancelled { why });
         }
-        let sent = socket.send(command).await?;
         let end = task.deadline() - SAY_SO;
+        let sent = socket.send(command, end).await?;
         let mut left_on = false;
         loop {
             if Instant::now() + LOOK_FIRST >= end {
@@ -203,6 +203,18 @@ impl Snmp {
             why: why.to_owned(),
         })
     }
+}
+
+/// Ends with the deadline while it is still sure that nothing was changed.
+async fn before_the_effect<T>(
+    task: &Context,
+    work: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
+    let ended = tokio::time::timeout_at(task.deadline() - SAY_SO, work).await;
+    ended.unwrap_or_else(|_| {
+        let message = "the deadline passed before the command was sent";
+        Err(Trouble::Failed(Failure::new(FailureCode::Timeout, message)))
+    })
 }
 
 fn need_outlets<'a>(plan: &str, outlet: Option<&'a Outlet>) -> Result<&'a Outlet, Trouble> {
@@ -282,12 +294,15 @@ impl<'a> Socket<'a> {
         })
     }
 
-    async fn send(&self, command: &CommandFile) -> Result<Sent, Trouble> {
+    async fn send(&self, command: &CommandFile, end: Instant) -> Result<Sent, Trouble> {
         let oid = self.oid(&command.oid)?;
-        let sent = self.session.writes.set(&oid, Value::Integer(command.value));
-        match sent.await.map_err(Trouble::from) {
+        let set = self.session.writes.set(&oid, Value::Integer(command.value));
+        let Ok(sent) = tokio::time::timeout_at(end, set).await else {
+            return Ok(Sent::Unanswered);
+        };
+        match sent.map_err(Trouble::from) {
             Ok(_) => Ok(Sent::Acknowledged),
-            Err(Trouble::Silent(_)) => Ok(Sent::Unanswered),
+            Err(Trouble::Silent(_) | Trouble::SocketLost) => Ok(Sent::Unanswered),
             // genErr and kin: agents give it also after they have acted, so the outlet has the last word.
             Err(Trouble::Failed(f)) if f.code == FailureCode::BadReply => Ok(Sent::Unanswered),
             Err(trouble) => Err(trouble),

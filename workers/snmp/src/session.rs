@@ -13,10 +13,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::OnceCell;
 
 /// What was learnt of a device (its kind, its rows, that it is itself) is asked again after this long.
 const LEARNT_FOR: Duration = Duration::from_secs(600);
+/// The engine of a target; its session is renewed long before.
+const ENGINE_KEPT_FOR: Duration = Duration::from_secs(86_400);
 /// Targets kept; beyond that the one unused for longest goes.
 const SESSIONS_MAX: usize = 20_000;
 /// Answers of thousands of devices may arrive at once; the system caps this.
@@ -29,8 +30,8 @@ const SYS_OBJECT_ID: [u32; 9] = [1, 3, 6, 1, 2, 1, 1, 2, 0];
 
 #[derive(Default)]
 pub struct Sessions {
-    v4: OnceCell<UdpTransport>,
-    v6: OnceCell<UdpTransport>,
+    v4: Mutex<Option<UdpTransport>>,
+    v6: Mutex<Option<UdpTransport>>,
     keys: Keys,
     open: Mutex<HashMap<String, Arc<Session>>>,
 }
@@ -42,7 +43,8 @@ pub struct Session {
     pub reads: UdpClient,
     /// Sends once: whether a SET is repeated is decided by what is read back.
     pub writes: UdpClient,
-    engines: Arc<EngineCache>,
+    /// With v3 only.
+    engines: Option<Arc<EngineCache>>,
     max_repetitions: AtomicU32,
     learnt: Mutex<Learnt>,
 }
@@ -88,31 +90,47 @@ impl Sessions {
         self.open.lock().remove(target);
     }
 
+    /// Forgets everything, sockets included.
     pub fn forget_all(&self) {
         self.open.lock().clear();
+        self.v4.lock().take();
+        self.v6.lock().take();
     }
 
     async fn make(&self, task: &Context) -> Result<Session, Trouble> {
         let access = Access::of(task)?;
         let address = resolve(&task.target.address).await?;
-        let transport = match address {
-            SocketAddr::V4(_) => self.v4.get_or_try_init(|| bind("0.0.0.0:0")).await?,
-            SocketAddr::V6(_) => self.v6.get_or_try_init(|| bind("[::]:0")).await?,
+        let (slot, any) = match address {
+            SocketAddr::V4(_) => (&self.v4, "0.0.0.0:0"),
+            SocketAddr::V6(_) => (&self.v6, "[::]:0"),
+        };
+        let open = slot.lock().clone();
+        let transport = match open {
+            Some(transport) => transport,
+            None => {
+                let bound = bind(any).await?;
+                // Another task may have been quicker: its socket is the one to share.
+                slot.lock().get_or_insert(bound).clone()
+            }
         };
         let handle = transport
             .handle(address)?
             .strict_source(!access.config.any_source);
         let auth = access.auth(&self.keys)?;
-        // Room for both clients' view of one device; replaced as a whole with the session.
-        let engines = Arc::new(EngineCache::new().with_ttl(Duration::from_secs(86_400)));
+        // Both clients' view of one device; replaced as a whole with the session.
+        let engines = access
+            .is_v3()
+            .then(|| Arc::new(EngineCache::new().with_ttl(ENGINE_KEPT_FOR)));
         let config = &access.config;
-        let builder = ClientBuilder::new(auth)
+        let mut builder = ClientBuilder::new(auth)
             .request_timeout(Duration::from_millis(config.request_timeout_ms))
             .max_oids_per_request(config.max_oids)
             // Reports of wrong credentials come unauthenticated and are heard only with this. What it adds otherwise:
             // the time of such a report may be tried in one packet; it is never trusted.
-            .allow_unauthenticated_v3_time_correction(true)
-            .engine_cache(engines.clone());
+            .allow_unauthenticated_v3_time_correction(true);
+        if let Some(engines) = &engines {
+            builder = builder.engine_cache(engines.clone());
+        }
         let retry = Retry::fixed(config.retries, Duration::ZERO)
             .map_err(|e| Trouble::refused(e.to_string()))?;
         let reads = builder
@@ -149,9 +167,9 @@ impl Session {
             return Ok(());
         }
         let pinned = task.target.identity.get("engineId");
-        let seen = if self.access.is_v3() {
+        let seen = if let Some(engines) = &self.engines {
             self.reads.rediscover_engine().await?;
-            let state = self.engines.get(&self.address);
+            let state = engines.get(&self.address);
             state.map(|s| s.engine_id().to_vec())
         } else if pinned.is_some() {
             let values = self.get(&[Oid::from_slice(&ENGINE_ID)]).await?;

@@ -7,10 +7,14 @@ use sengu_sdk::{Failure, FailureCode, Outcome};
 /// Rest that is asked for when a device is short of something, in milliseconds.
 const BUSY_MS: u64 = 5_000;
 
+const SOCKET_LOST: &str = "the worker's socket failed and is opened anew";
+
 #[derive(Debug)]
 pub enum Trouble {
     /// No answer, or none that could be understood as one.
     Silent(String),
+    /// The socket of this instance is gone, with all targets behind it. Nothing arrived anywhere.
+    SocketLost,
     /// The answer does not fit into a message, even for one row.
     TooBig,
     Failed(Failure),
@@ -29,6 +33,7 @@ impl Trouble {
     pub fn failure(self) -> Failure {
         match self {
             Trouble::Silent(message) => Failure::new(FailureCode::Unreachable, message),
+            Trouble::SocketLost => Failure::new(FailureCode::Unreachable, SOCKET_LOST),
             Trouble::TooBig => {
                 Failure::new(FailureCode::BadReply, "tooBig, even for a single value")
             }
@@ -40,6 +45,7 @@ impl Trouble {
     pub fn message(&self) -> String {
         match self {
             Trouble::Silent(message) => message.clone(),
+            Trouble::SocketLost => SOCKET_LOST.to_owned(),
             Trouble::TooBig => "tooBig, even for a single row".to_owned(),
             Trouble::Failed(failure) => failure.message.clone(),
         }
@@ -69,7 +75,8 @@ impl From<Box<Error>> for Trouble {
                 "no valid answer from {target} to {} requests: down, filtered, or a wrong community or privPassword (devices do not answer to those)",
                 retries + 1
             )),
-            Error::Network { .. } | Error::Closed { .. } | Error::RequestIdInUse { .. } => {
+            Error::Closed { .. } => Trouble::SocketLost,
+            Error::Network { .. } | Error::RequestIdInUse { .. } => {
                 Trouble::Silent(error.exchange_source().to_string())
             }
             Error::Report { status, .. } => match status.as_ref() {

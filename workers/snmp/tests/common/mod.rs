@@ -1,8 +1,9 @@
 //! What the tests of this kind share: the built worker, its folder, free ports, programs that must be there.
 #![allow(dead_code, clippy::unwrap_used)] // each test file uses its part
 
-use sengu_sdk::TargetFrame;
-use sengu_sdk::testing::{Instance, TwinProcess};
+use sengu_sdk::testing::{Ended, Instance, TwinProcess};
+use sengu_sdk::{FailureCode, TargetFrame};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
@@ -89,4 +90,53 @@ pub fn wait_for<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < end, "{what}: not within {LONG:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+pub type Target = (TargetFrame, BTreeMap<String, String>);
+
+/// One APC and one Eaton over v2c, one of any family over v3.
+pub fn fleet() -> (TwinProcess, BTreeMap<&'static str, Target>) {
+    let twin = twin(&["--count", "12", "--prefix", "pdu", "--seed", "7"]);
+    let label = |name: &str, key: &str| {
+        let record = twin
+            .records
+            .iter()
+            .find(|r| r.metadata.name == name)
+            .unwrap();
+        record.metadata.labels[key].clone()
+    };
+    let mut picked = BTreeMap::new();
+    for target in twin.targets() {
+        let v3 = target.0.config["version"] == "v3";
+        let key = match (v3, label(&target.0.name, "family").as_str()) {
+            (true, _) => "v3",
+            (false, "apc") => "apc",
+            (false, _) => "eaton",
+        };
+        picked.entry(key).or_insert(target);
+    }
+    assert_eq!(picked.len(), 3, "both families and both versions");
+    (twin, picked)
+}
+
+pub fn set(worker: &mut Instance, target: &Target, outlet: u32, state: &str) -> Ended {
+    let params = json!({"outlet": outlet, "state": state});
+    worker.call(&target.0, &target.1, "outlet.set", params, LONG)
+}
+
+pub fn observe(worker: &mut Instance, target: &Target) -> Ended {
+    worker.call(&target.0, &target.1, "observe", json!({}), LONG)
+}
+
+pub fn code(ended: &Ended) -> Option<FailureCode> {
+    ended.outcome.code()
+}
+
+/// The reading of one outlet.
+pub fn outlet_on(ended: &Ended, outlet: u32) -> Option<f64> {
+    let found = ended
+        .readings
+        .iter()
+        .find(|r| r.name == "pdu_outlet_on" && r.labels.get("outlet") == Some(&outlet.to_string()));
+    found.map(|r| r.value)
 }
