@@ -106,10 +106,13 @@ pub trait Subscription: Send {
     fn set_credit(&mut self, credit: u32);
 }
 
+/// Keys of the retained directory with their values; None where there no longer is one.
+pub type Entries = Vec<(String, Option<Bytes>)>;
+
 pub trait Directory: Send {
     /// Entries changed since the last call (all of them on the first), newest state of each. Waits for at least one,
     /// except that the first call returns at once. Dropping the future loses nothing.
-    fn next(&mut self) -> BoxFuture<'_, Result<Vec<(String, Option<Bytes>)>, BrokerError>>;
+    fn next(&mut self) -> BoxFuture<'_, Result<Entries, BrokerError>>;
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! The embedded broker: queues in this process's memory. What is in it is gone with the process, so logic marks tasks as
 //! sent durably where repeating them would do harm, and sends the others again after a restart.
 
-use crate::{Broker, BrokerError, Delivery, Directory, Message, Queue, Subscription, Tag};
+use crate::{Broker, BrokerError, Delivery, Directory, Entries, Message, Queue, Subscription, Tag};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
@@ -229,14 +229,14 @@ struct MemoryDirectory {
 }
 
 impl Directory for MemoryDirectory {
-    fn next(&mut self) -> BoxFuture<'_, Result<Vec<(String, Option<Bytes>)>, BrokerError>> {
+    fn next(&mut self) -> BoxFuture<'_, Result<Entries, BrokerError>> {
         async move {
             let inner = self.inner.clone();
             loop {
                 let changed = inner.retained_changed.notified();
                 tokio::pin!(changed);
                 changed.as_mut().enable();
-                let fresh: Vec<(String, Option<Bytes>)> = {
+                let fresh: Entries = {
                     let retained = inner.retained.lock();
                     let fresh = retained
                         .entries

@@ -2,6 +2,7 @@
 //!
 //! Handlers translate; they must never decide. Listening off loopback needs TLS, everything but health needs the token.
 
+mod explain;
 pub mod idempotency;
 mod openapi;
 mod records;

@@ -1,6 +1,6 @@
 //! The API's description, generated from the handlers. `sengu openapi` prints it; the repo keeps a copy.
 
-use super::{records, runs, system, tasks, watch};
+use super::{explain, records, runs, system, tasks, watch};
 use crate::core::Logic;
 use std::sync::Arc;
 use utoipa::OpenApi;
@@ -56,8 +56,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Logic>> {
         .routes(routes!(watch::results))
         .routes(routes!(system::version))
         .routes(routes!(system::top))
-        .routes(routes!(system::kinds))
-        .routes(routes!(system::kind))
+        .routes(routes!(explain::kinds))
+        .routes(routes!(explain::kind))
 }
 
 /// The document as JSON.

@@ -1,0 +1,126 @@
+//! Writes on their way to the store: what gathered goes as one batch, and what follows only once it is durable.
+
+use super::{COMMITS_MAX, Dispatch, Flight, Pending};
+use crate::{clock, service};
+use sengu_model::{Time, limits};
+use tokio::sync::mpsc;
+
+impl Dispatch {
+    /// Sends what gathered, if another commit may be out.
+    pub(super) fn flush(&mut self, now: Time) {
+        if self.pending.ops.is_empty() {
+            let tags = std::mem::take(&mut self.pending.tags);
+            if !tags.is_empty() && self.reports.ack(&tags).is_err() {
+                tracing::warn!("a report could not be acked");
+            }
+            return;
+        }
+        if self.commits.len() >= COMMITS_MAX || now < self.store_rest_until {
+            return;
+        }
+        let Pending {
+            ops,
+            ends,
+            retries,
+            marked,
+            tags,
+        } = std::mem::take(&mut self.pending);
+        let shared = self.shared.clone();
+        self.commits.push(Box::pin(async move {
+            let result = shared.store.commit(ops.clone().into()).await;
+            // The operations are only needed again when they were refused.
+            let ops = if result.is_ok() { Vec::new() } else { ops };
+            Flight {
+                ends,
+                retries,
+                marked,
+                tags,
+                result,
+                ops,
+            }
+        }));
+    }
+
+    pub(super) fn landed(&mut self, flight: Flight) {
+        let now = clock::now();
+        let Flight {
+            ends,
+            retries,
+            marked,
+            tags,
+            result,
+            ops,
+        } = flight;
+        let committed = match result {
+            Ok(committed) => committed,
+            Err(error) => {
+                // Disk full or the like: nothing is lost, it is tried again as it was.
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "outcomes cannot be stored"
+                );
+                self.store_rest_until = now.plus_ms(limits::RETRY_FIRST_MS);
+                let newer = std::mem::take(&mut self.pending);
+                self.pending = Pending {
+                    ops,
+                    ends,
+                    retries,
+                    marked,
+                    tags,
+                };
+                self.pending.ops.extend(newer.ops);
+                self.pending.ends.extend(newer.ends);
+                self.pending.retries.extend(newer.retries);
+                self.pending.marked.extend(newer.marked);
+                self.pending.tags.extend(newer.tags);
+                return;
+            }
+        };
+        self.store_rest_until = Time(0);
+        if !tags.is_empty() && self.reports.ack(&tags).is_err() {
+            tracing::warn!("a report could not be acked");
+        }
+        let mut for_runs = Vec::new();
+        for end in ends {
+            let stale = committed.stale.contains(&end.task);
+            if end.in_lane {
+                self.lanes.finish(end.task, now);
+            }
+            self.cancelled.remove(&end.task);
+            if stale {
+                continue;
+            }
+            self.shared.metrics.ended(end.status);
+            self.shared.waiters.wake(end.task);
+            if let Some(run) = end.run {
+                for_runs.push(service::control::Ended {
+                    run,
+                    task: end.task,
+                    batch: end.batch,
+                    status: end.status,
+                    changed: end.changed,
+                    retries: end.attempts.saturating_sub(1),
+                    target: end.target,
+                });
+            }
+        }
+        for again in retries {
+            self.lanes
+                .again(again.task, again.attempt, again.not_before, now);
+        }
+        self.publish(&marked, now);
+        if committed.position > 0 {
+            self.shared
+                .position
+                .send_modify(|p| *p = (*p).max(committed.position));
+        }
+        if !for_runs.is_empty() {
+            let input = service::control::Input::Ended(for_runs);
+            if let Err(mpsc::error::TrySendError::Full(input)) = self.control.try_send(input) {
+                // Runs count from the store when they have to; a slow one must not hold up dispatch.
+                let control = self.control.clone();
+                tokio::spawn(async move { control.send(input).await });
+            }
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Making runs: the targets are frozen, the tasks committed, the first batch let go.
+
+use super::{Input, priority};
+use crate::clock;
+use crate::core::Logic;
+use crate::dispatch;
+use crate::inventory::Target;
+use crate::records::{not_found, store_problem};
+use crate::tasks::make;
+use sengu_model::kinds::{RunCounts, RunPhase, RunSpec, RunStatus};
+use sengu_model::outcome::Status;
+use sengu_model::problem::{Code, Problem};
+use sengu_model::task::Priority;
+use sengu_model::{Record, RunId, Selector, TaskId, Uid, limits};
+use sengu_store::{Expect, Op};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// What a run would touch.
+#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunPreview {
+    /// Names of the first targets.
+    pub targets: Vec<String>,
+    pub count: usize,
+    /// Targets per batch.
+    pub batches: Vec<usize>,
+    /// Failures allowed; absent = no limit.
+    pub max_fail: Option<u32>,
+    pub effect: String,
+    pub timeout_ms: u64,
+}
+
+impl Logic {
+    /// The targets of a run, in name order, without those excluded.
+    fn run_targets(&self, spec: &RunSpec) -> Result<Vec<Arc<Target>>, Problem> {
+        let selector: Selector = spec.selector.parse().map_err(|e| {
+            Problem::new(Code::InvalidSelector, format!("{e}")).hint("sengu help selectors")
+        })?;
+        if spec.selector.is_empty() && spec.targets.is_empty() {
+            return Err(
+                Problem::new(Code::NoTargets, "neither targets nor a selector")
+                    .hint("name targets, or select them: -l site=tyo1; all of them: -l name"),
+            );
+        }
+        let mut found: BTreeMap<Arc<str>, Arc<Target>> = BTreeMap::new();
+        for target in self.targets_named(spec.targets.iter().map(String::as_str))? {
+            found.insert(target.name.clone(), target);
+        }
+        if !spec.selector.is_empty() {
+            let inventory = self.shared.inventory.read();
+            for target in inventory.select(&selector) {
+                found.insert(target.name.clone(), target.clone());
+            }
+        }
+        for name in &spec.exclude {
+            found.remove(name.as_str());
+        }
+        let limit = spec.limit.map_or(usize::MAX, |l| l as usize);
+        let targets: Vec<_> = found.into_values().take(limit).collect();
+        if targets.len() > limits::TARGETS_PER_RUN_MAX {
+            let what = format!(
+                "{} targets; at most {}",
+                targets.len(),
+                limits::TARGETS_PER_RUN_MAX
+            );
+            return Err(Problem::new(Code::TooManyTargets, what));
+        }
+        if targets.is_empty() && !spec.allow_empty {
+            return Err(Problem::new(Code::NoTargets, "no target matches")
+                .hint("sengu get targets -l '...' shows what a selector matches"));
+        }
+        Ok(targets)
+    }
+
+    /// What the run would touch, checked as if it were created.
+    ///
+    /// # Errors
+    /// As `create_run`.
+    pub fn preview_run(&self, spec: &RunSpec) -> Result<RunPreview, Problem> {
+        let targets = self.run_targets(spec)?;
+        let plans = self.run_plans(spec, &targets)?;
+        let count = targets.len();
+        let size = batch_size(spec, count);
+        let first = plans.values().next();
+        Ok(RunPreview {
+            targets: targets
+                .iter()
+                .take(limits::PAGE_MAX)
+                .map(|t| t.name.to_string())
+                .collect(),
+            count,
+            batches: (0..count)
+                .step_by(size)
+                .map(|at| size.min(count - at))
+                .collect(),
+            max_fail: spec.max_fail.map(|m| m.floor_of(count as u32)),
+            effect: first.map_or("", |p| p.effect.as_str()).to_owned(),
+            timeout_ms: first.map_or(0, |p| p.timeout_ms),
+        })
+    }
+
+    fn run_plans(
+        &self,
+        spec: &RunSpec,
+        targets: &[Arc<Target>],
+    ) -> Result<HashMap<Arc<str>, crate::tasks::Plan>, Problem> {
+        let mut plans = HashMap::new();
+        for target in targets {
+            if !plans.contains_key(&target.kind) {
+                let plan = self.plan_action(
+                    &target.kind,
+                    &spec.action,
+                    &spec.params,
+                    spec.effect,
+                    spec.timeout,
+                )?;
+                plans.insert(target.kind.clone(), plan);
+            }
+        }
+        Ok(plans)
+    }
+
+    /// Freezes the targets, commits the run with all its tasks, and begins the first batch.
+    ///
+    /// # Errors
+    /// As `plan_action`; `no_targets`, `unknown_target`, `invalid_selector`, or the store's. Nothing was created.
+    pub async fn create_run(&self, spec: RunSpec) -> Result<Record, Problem> {
+        let targets = self.run_targets(&spec)?;
+        let plans = self.run_plans(&spec, &targets)?;
+        let id = RunId(self.shared.next_id());
+        let count = targets.len() as u32;
+        let status = RunStatus {
+            phase: RunPhase::Running,
+            targets: count,
+            batches: 0,
+            batch: 1,
+            counts: RunCounts::default(),
+            max_fail: spec.max_fail.map(|m| m.floor_of(count)),
+            started_at: Some(clock::now()),
+            ended_at: None,
+            message: String::new(),
+        };
+        self.begin_round(id, spec, status, targets, &plans, 0).await
+    }
+
+    /// Makes the tasks of one round (a new run, or a retry of what is unfinished) and lets the first batch go.
+    async fn begin_round(
+        &self,
+        id: RunId,
+        spec: RunSpec,
+        mut status: RunStatus,
+        targets: Vec<Arc<Target>>,
+        plans: &HashMap<Arc<str>, crate::tasks::Plan>,
+        batches_before: u32,
+    ) -> Result<Record, Problem> {
+        let size = batch_size(&spec, targets.len());
+        let priority = priority(&spec, targets.len());
+        status.batches = batches_before + targets.len().div_ceil(size) as u32;
+        status.batch = batches_before + 1;
+        let mut ready = Vec::with_capacity(size.min(targets.len()));
+        let mut ops = Vec::with_capacity(targets.len() + 1);
+        for (i, target) in targets.into_iter().enumerate() {
+            let batch = batches_before + (i / size) as u32 + 1;
+            let first = batch == batches_before + 1;
+            let held = if first { priority } else { Priority::Held };
+            let task = TaskId(self.shared.next_id());
+            let plan = plans.get(&target.kind).ok_or_else(|| {
+                Problem::new(
+                    Code::Internal,
+                    "a target's kind changed while the run was made",
+                )
+            })?;
+            let (op, task) = make(plan, target, task, held, Some(id), batch, None, "run");
+            ops.push(op);
+            if first {
+                ready.push(task);
+                status.counts.waiting += 1;
+            } else {
+                status.counts.held += 1;
+            }
+        }
+        let tasks = ops.len() as u64;
+        let mut record = Record {
+            api_version: sengu_model::record::API_VERSION.to_owned(),
+            kind: "Run".to_owned(),
+            metadata: sengu_model::Metadata {
+                name: id.to_string(),
+                created_at: Some(sengu_model::task::created_at(id.0)),
+                ..sengu_model::Metadata::default()
+            },
+            spec: serde_json::to_value(&spec).unwrap_or_default(),
+            status: serde_json::to_value(&status).unwrap_or_default(),
+        };
+        let uid = Uid(id.0);
+        ops.push(Op::PutRecord {
+            kind: "Run".to_owned(),
+            name: id.to_string(),
+            uid,
+            expect: Expect::Anything,
+            body: serde_json::to_vec(&record).unwrap_or_default().into(),
+        });
+        let committed = self
+            .shared
+            .store
+            .commit(ops.into())
+            .await
+            .map_err(store_problem)?;
+        self.shared.metrics.created(tasks);
+        let revision = committed.revisions.last().copied().unwrap_or_default();
+        record.metadata.uid = Some(uid);
+        record.metadata.revision = Some(revision);
+        {
+            let other = crate::inventory::Other {
+                uid,
+                revision,
+                record: record.clone(),
+            };
+            let mut inventory = self.shared.inventory.write();
+            inventory
+                .others
+                .insert(("Run".into(), id.to_string().into()), Arc::new(other));
+        }
+        self.shared.wrote(&committed.revisions);
+        self.control.ask(|reply| Input::Load(id, reply)).await;
+        self.dispatch.send(dispatch::Input::New(ready)).await;
+        Ok(record)
+    }
+
+    fn run_record(&self, name: &str) -> Result<(RunId, Record, RunStatus), Problem> {
+        let record = self
+            .record("Run", name)
+            .ok_or_else(|| not_found("Run", name))?;
+        let status: Result<RunStatus, _> = serde_json::from_value(record.status.clone());
+        match (name.parse(), status) {
+            (Ok(id), Ok(status)) => Ok((id, record, status)),
+            _ => Err(not_found("Run", name)),
+        }
+    }
+
+    /// A run as it stands now.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub async fn run(&self, name: &str) -> Result<Record, Problem> {
+        let (id, mut record, _) = self.run_record(name)?;
+        if let Some(status) = self.control.ask(|r| Input::Status(id, r)).await.flatten() {
+            record.status = serde_json::to_value(status).unwrap_or_default();
+        }
+        Ok(record)
+    }
+
+    /// Ends a run: nothing further begins, what is in hand is asked to end.
+    ///
+    /// # Errors
+    /// `not_found`, `wrong_state` when it is over.
+    pub async fn cancel_run(&self, name: &str) -> Result<Record, Problem> {
+        let (id, ..) = self.run_record(name)?;
+        match self.control.ask(|reply| Input::Cancel(id, reply)).await {
+            Some(true) => self.run(name).await,
+            _ => Err(Problem::new(
+                Code::WrongState,
+                format!("run {name} is over"),
+            )),
+        }
+    }
+
+    /// Does the run again for those of its targets that are not done.
+    ///
+    /// # Errors
+    /// `not_found`, `wrong_state` when it is not over or nothing is left.
+    pub async fn retry_run(&self, name: &str) -> Result<Record, Problem> {
+        let (id, record, mut status) = self.run_record(name)?;
+        if !status.phase.over() {
+            return Err(
+                Problem::new(Code::WrongState, format!("run {name} is not over"))
+                    .hint(format!("sengu cancel run/{name}, or wait")),
+            );
+        }
+        let spec: RunSpec = serde_json::from_value(record.spec)
+            .map_err(|e| Problem::new(Code::Internal, format!("run {name}: {e}")))?;
+        let tasks = self
+            .shared
+            .store
+            .run_tasks(id)
+            .await
+            .map_err(store_problem)?;
+        let batches_before = tasks.iter().map(|t| t.batch).max().unwrap_or(0);
+        let mut targets: Vec<Arc<Target>> = {
+            let inventory = self.shared.inventory.read();
+            let unfinished = tasks.iter().filter(|t| t.status != Some(Status::Done));
+            unfinished
+                .filter_map(|t| inventory.by_uid.get(&t.target).cloned())
+                .collect()
+        };
+        targets.sort_by(|a, b| a.name.cmp(&b.name));
+        if targets.is_empty() {
+            return Err(Problem::new(
+                Code::WrongState,
+                format!("run {name} has nothing left to do"),
+            ));
+        }
+        let plans = self.run_plans(&spec, &targets)?;
+        status.phase = RunPhase::Running;
+        status.ended_at = None;
+        status.message = format!("retry of {} targets", targets.len());
+        status.max_fail = spec.max_fail.map(|m| m.floor_of(status.targets));
+        status.counts = RunCounts {
+            done: status.counts.done,
+            ..RunCounts::default()
+        };
+        self.begin_round(id, spec, status, targets, &plans, batches_before)
+            .await
+    }
+}
+
+fn batch_size(spec: &RunSpec, count: usize) -> usize {
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    spec.batch
+        .map_or(count.max(1), |b| b.at_least_one_of(count)) as usize
+}
