@@ -21,6 +21,7 @@
 
 mod context;
 mod serve;
+mod stdio;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod twin;

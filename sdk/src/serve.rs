@@ -2,10 +2,12 @@
 //!
 //! It must never block on the host: lines out go through one queue and one writer that writes all that is pending at once.
 
-use crate::{Context, Worker};
+use crate::{Context, Worker, stdio};
 use sengu_model::manifest::Manifest;
 use sengu_model::wire::worker::{PROTOCOL, TaskFrame, ToWorker, WorkerLine};
 use sengu_model::{Effect, FailureCode, Outcome, TaskId, limits};
+use std::panic::AssertUnwindSafe;
+use std::task::Poll;
 use std::{collections::HashMap, process::ExitCode, sync::Arc, time::Duration};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, watch};
@@ -64,7 +66,7 @@ pub(crate) fn serve<W: Worker>(worker: W, manifest: Manifest) -> ExitCode {
 async fn main_loop<W: Worker>(worker: Arc<W>, manifest: Arc<Manifest>) -> ExitCode {
     let (sender, receiver) = mpsc::unbounded_channel();
     let out = Out(sender);
-    let writer = tokio::spawn(write_lines(receiver));
+    let writer = tokio::spawn(write_lines(receiver, stdio::output()));
     out.line(&WorkerLine::Hello {
         protocol: PROTOCOL,
         worker: manifest.name.clone(),
@@ -72,7 +74,8 @@ async fn main_loop<W: Worker>(worker: Arc<W>, manifest: Arc<Manifest>) -> ExitCo
         slots: manifest.slots,
     });
 
-    let mut input = BufReader::with_capacity(64 << 10, tokio::io::stdin());
+    let mut input = BufReader::with_capacity(64 << 10, stdio::input());
+    let mut input_open = true;
     let mut line = Vec::new();
     let mut tasks: JoinSet<TaskId> = JoinSet::new();
     let mut cancels: HashMap<TaskId, watch::Sender<bool>> = HashMap::new();
@@ -80,10 +83,15 @@ async fn main_loop<W: Worker>(worker: Arc<W>, manifest: Arc<Manifest>) -> ExitCo
     let mut draining = false;
     loop {
         tokio::select! {
-            read = read_line(&mut input, &mut line), if !draining => {
+            read = read_line(&mut input, &mut line), if input_open => {
                 match read {
                     Ok(true) => {
                         match serde_json::from_slice::<ToWorker>(&line) {
+                            Ok(ToWorker::Task(frame)) if draining => out.line(&WorkerLine::Outcome {
+                                id: frame.id,
+                                fence: frame.fence,
+                                outcome: Outcome::failed(FailureCode::Busy, "draining"),
+                            }),
                             Ok(ToWorker::Task(frame)) => {
                                 let (cancel, cancelled) = watch::channel(false);
                                 cancels.insert(frame.id, cancel);
@@ -103,6 +111,7 @@ async fn main_loop<W: Worker>(worker: Arc<W>, manifest: Arc<Manifest>) -> ExitCo
                     }
                     // End of input: the host is gone. End what can be ended and leave.
                     Ok(false) | Err(_) => {
+                        input_open = false;
                         draining = true;
                         for cancel in cancels.values() {
                             let _ = cancel.send(true);
@@ -130,7 +139,7 @@ async fn main_loop<W: Worker>(worker: Arc<W>, manifest: Arc<Manifest>) -> ExitCo
 
 /// Reads one line into `line` without its newline; keeps what was read when dropped between two polls.
 async fn read_line(
-    input: &mut BufReader<tokio::io::Stdin>,
+    input: &mut BufReader<stdio::Input>,
     line: &mut Vec<u8>,
 ) -> std::io::Result<bool> {
     let room = limits::WORKER_LINE_BYTES_MAX.saturating_sub(line.len()) as u64;
@@ -155,34 +164,39 @@ async fn one_task<W: Worker>(
         .map_or(Effect::Once, |a| a.effect);
     let context = Context::new(frame, cancelled, out.clone());
     let deadline = context.deadline();
-    // A task of its own, so that a panic ends this task and not the instance.
-    let mut work = tokio::spawn(async move { worker.run(context).await });
-    let outcome = match tokio::time::timeout_at(deadline, &mut work).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) if effect == Effect::Read => {
+    let outcome = match tokio::time::timeout_at(deadline, caught(worker.run(context))).await {
+        Ok(Some(outcome)) => outcome,
+        Ok(None) if effect == Effect::Read => {
             Outcome::failed(FailureCode::Crashed, "the worker's code panicked")
         }
-        Ok(Err(_)) => Outcome::Unknown {
+        Ok(None) => Outcome::Unknown {
             why: "the worker's code panicked".to_owned(),
         },
-        Err(_) => {
-            work.abort();
-            match effect {
-                Effect::Read => {
-                    Outcome::failed(FailureCode::Timeout, "no answer before the deadline")
-                }
-                _ => Outcome::Unknown {
-                    why: "no answer before the deadline".to_owned(),
-                },
-            }
-        }
+        Err(_) => match effect {
+            Effect::Read => Outcome::failed(FailureCode::Timeout, "no answer before the deadline"),
+            _ => Outcome::Unknown {
+                why: "no answer before the deadline".to_owned(),
+            },
+        },
     };
     out.line(&WorkerLine::Outcome { id, fence, outcome });
     id
 }
 
-async fn write_lines(mut lines: mpsc::UnboundedReceiver<Vec<u8>>) {
-    let mut stdout = tokio::io::stdout();
+/// None when the work panicked: that ends this task and not the instance.
+async fn caught(work: impl Future<Output = Outcome>) -> Option<Outcome> {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|context| {
+        let poll = AssertUnwindSafe(|| work.as_mut().poll(context));
+        match std::panic::catch_unwind(poll) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await
+}
+
+async fn write_lines(mut lines: mpsc::UnboundedReceiver<Vec<u8>>, mut stdout: stdio::Output) {
     let (mut batch, mut buffer) = (Vec::new(), Vec::new());
     while lines.recv_many(&mut batch, 512).await > 0 {
         buffer.clear();
@@ -192,5 +206,24 @@ async fn write_lines(mut lines: mpsc::UnboundedReceiver<Vec<u8>>) {
         if stdout.write_all(&buffer).await.is_err() || stdout.flush().await.is_err() {
             return; // the host is gone; the reader sees that too
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_its_task_only() {
+        let fine = caught(async {
+            tokio::task::yield_now().await;
+            Outcome::Done(Default::default())
+        });
+        assert!(fine.await.is_some());
+        let panics = caught(async {
+            tokio::task::yield_now().await;
+            panic!("a test of panics")
+        });
+        assert!(panics.await.is_none());
     }
 }
