@@ -129,7 +129,7 @@ fn temperature(item: &Value, celsius: &Value) -> Option<Reading> {
 fn fan_speed(item: &Value, value: f64, unit: &str) -> Reading {
     let reading = match unit {
         "Percent" | "%" => Reading::new("fan_speed_ratio", value / 100.0, "1"),
-        _ => Reading::new("fan_speed_rpm", value, "{rpm}"),
+        _ => Reading::new("fan_speed_rpm", value, "{rev}/min"),
     };
     reading.label("fan", name(item))
 }

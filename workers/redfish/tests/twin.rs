@@ -165,6 +165,32 @@ fn the_probe_settles_a_lost_cycle() {
     bench.drain();
 }
 
+#[test]
+fn a_killed_worker_leaves_enough_for_the_probe() {
+    let mut bench = Bench::start(1);
+    changed(&bench.call(1, "observe", power()));
+    let since = now();
+    bench.begin(1, "power.cycle", json!({}), support::LONG);
+    let checkpoint = loop {
+        let worker = bench.worker();
+        let line = worker.lines.next(support::LONG).expect("a checkpoint");
+        if !line["checkpoint"].is_null() {
+            break line["checkpoint"].clone();
+        }
+    };
+    support::wait_for("the reset", || bench.effects(1, "power.cycle") == 1);
+    let pid = i32::try_from(bench.worker().lines.pid()).expect("a pid");
+    let pid = rustix::process::Pid::from_raw(pid).expect("not 0");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it lives");
+    bench.worker = Some(support::worker());
+    let probe = json!({"since": since, "checkpoint": checkpoint});
+    assert_eq!(ask_probe(&mut bench, 1, probe), json!(true));
+    assert_eq!(bench.effects(1, "power.cycle"), 1);
+    // The killed one could not log out: its session ends by the BMC's own time-out.
+    bench.worker.take().expect("still there").drain();
+    assert_eq!(bench.report(1).sessions_open, 1);
+}
+
 fn ask_probe(bench: &mut Bench, n: usize, probe: Value) -> Value {
     let (target, secrets) = bench.targets[n - 1].clone();
     let worker = bench.worker();

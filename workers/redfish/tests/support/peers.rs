@@ -24,8 +24,8 @@ pub struct Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         // gunicorn's master ends its workers on TERM only.
-        let pid = self.child.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         for _ in 0..50 {
             if matches!(self.child.try_wait(), Ok(Some(_))) {
                 return;
