@@ -81,9 +81,8 @@ fn a_lost_request_is_sent_again() {
     let (mut twin, fleet) = fleet();
     let mut worker = worker();
     for (which, target) in &fleet {
-        let target = (impatient(&target.0), target.1.clone());
         twin.fault(&target.0.name, "hang", None, Some(1));
-        let ended = observe(&mut worker, &target);
+        let ended = observe(&mut worker, target);
         assert!(
             matches!(ended.outcome, Outcome::Done(_)),
             "{which}: {ended:?}"
@@ -265,4 +264,41 @@ fn a_cancelled_change_is_not_begun() {
         "{ended:?}"
     );
     assert!(twin.report()[&target.0.name].effects.is_empty());
+}
+
+#[test]
+fn an_agent_without_exceptions_is_asked_again_without_what_it_lacks() {
+    let (mut twin, fleet) = fleet();
+    twin.fault("*", "no_exceptions", None, None);
+    let mut worker = worker();
+    let target = &fleet["apc"];
+    let lean = json!({"profile": "apc-outlets"});
+    let ended = worker.call(&target.0, &target.1, "observe", lean, LONG);
+    assert!(matches!(ended.outcome, Outcome::Done(_)), "{ended:?}");
+    let on = (1..=9).filter(|n| outlet_on(&ended, *n).is_some()).count();
+    assert_eq!(on, 8, "the ninth outlet is not there");
+}
+
+#[test]
+fn a_device_that_chokes_on_large_bulk_requests_is_asked_for_less() {
+    let (mut twin, fleet) = fleet();
+    twin.fault("*", "no_large_bulk", None, None);
+    let mut worker = worker();
+    let mut target = fleet["apc"].clone();
+    target.0.config["requestTimeoutMs"] = json!(800);
+    let ended = observe(&mut worker, &target);
+    assert!(matches!(ended.outcome, Outcome::Done(_)), "{ended:?}");
+    let on = (1..=8)
+        .filter(|n| outlet_on(&ended, *n) == Some(1.0))
+        .count();
+    assert_eq!(on, 8);
+    // That was learnt: the next walk does not run into silence again.
+    let begun = Instant::now();
+    let ended = observe(&mut worker, &target);
+    assert!(matches!(ended.outcome, Outcome::Done(_)), "{ended:?}");
+    assert!(
+        begun.elapsed() < Duration::from_millis(2_400),
+        "{:?}",
+        begun.elapsed()
+    );
 }

@@ -64,7 +64,9 @@ impl Snmpd {
             if server.has_ended() {
                 return Some(false);
             }
-            self.oracle("snmpget", "1.3.6.1.2.1.1.3.0").map(|_| true)
+            let quick = ["-t", "1", "-r", "0"];
+            self.ask("snmpget", quick, "1.3.6.1.2.1.1.3.0")
+                .map(|_| true)
         });
         self.server = answers.then_some(server);
         answers
@@ -77,20 +79,14 @@ impl Snmpd {
 
     /// What net-snmp's own tools say.
     fn oracle(&self, tool: &str, oid: &str) -> Option<String> {
+        self.ask(tool, ["-t", "5", "-r", "3"], oid)
+    }
+
+    fn ask(&self, tool: &str, patience: [&str; 4], oid: &str) -> Option<String> {
         let address = format!("127.0.0.1:{}", self.port);
         let out = Command::new(program(tool))
-            .args([
-                "-v2c",
-                "-c",
-                "lab-community",
-                "-t",
-                "1",
-                "-r",
-                "0",
-                "-Oqv",
-                "-m",
-                "",
-            ])
+            .args(["-v2c", "-c", "lab-community", "-Oqv", "-m", ""])
+            .args(patience)
             .args([&address, oid])
             .output()
             .unwrap();
@@ -303,7 +299,7 @@ fn a_restarted_agent_and_a_second_one_with_the_same_engine_id_are_no_trouble() {
 fn an_agent_that_dies_is_unreachable_and_noticed_when_it_is_back() {
     let mut snmpd = Snmpd::start();
     let mut worker = worker();
-    let target = impatient(&snmpd.target(v3()));
+    let target = snmpd.target(v3());
     assert!(matches!(
         observe(&mut worker, &target, &OPS).outcome,
         Outcome::Done(_)

@@ -236,8 +236,8 @@ fn another_engine_id_is_an_identity_mismatch() {
 fn a_changed_secret_is_noticed_at_once() {
     let (_twin, fleet) = fleet();
     let mut worker = worker();
-    let good = (impatient(&fleet["apc"].0), fleet["apc"].1.clone());
-    let mut bad = good.clone();
+    let good = fleet["apc"].clone();
+    let mut bad = (impatient(&good.0), good.1.clone());
     bad.1.insert("community".to_owned(), "wrong".to_owned());
     assert!(matches!(
         observe(&mut worker, &good).outcome,
@@ -295,7 +295,7 @@ fn a_profile_file_is_added_without_a_restart_and_a_broken_one_is_named() {
 fn a_device_that_was_replaced_is_met_anew() {
     let (mut twin, fleet) = fleet();
     let mut worker = worker();
-    let known = (impatient(&fleet["v3"].0), fleet["v3"].1.clone());
+    let known = fleet["v3"].clone();
     assert!(matches!(
         observe(&mut worker, &known).outcome,
         Outcome::Done(_)

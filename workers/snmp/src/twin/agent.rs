@@ -21,6 +21,8 @@ use std::time::Instant;
 const VARBINDS_MAX: usize = 60;
 /// With the fault `too_big`.
 const VARBINDS_FEW: usize = 4;
+/// With the fault `no_large_bulk`.
+const ROWS_FEW: u32 = 5;
 /// RFC 3414 section 2.2.3.
 const TIME_WINDOW_S: u32 = 150;
 
@@ -31,6 +33,9 @@ pub struct Bent {
     pub deny_sets: bool,
     pub ignore_sets: bool,
     pub too_big: bool,
+    /// Refuses a GET as a whole when one object is missing, as SNMPv1 did.
+    pub no_exceptions: bool,
+    pub no_large_bulk: bool,
     pub loops: bool,
 }
 
@@ -261,6 +266,9 @@ fn respond(device: &Device, pdu: Pdu, version: Version, bent: Bent) -> Option<Re
             non_repeaters,
             max_repetitions,
         } => {
+            if bent.no_large_bulk && max_repetitions > ROWS_FEW {
+                return None;
+            }
             let given = bulk(device, &asked, non_repeaters, max_repetitions, bent);
             return fit(version, id, given, bent);
         }
@@ -268,11 +276,15 @@ fn respond(device: &Device, pdu: Pdu, version: Version, bent: Bent) -> Option<Re
     };
     match kind {
         PduType::GetRequest => {
-            let given = asked.into_iter().map(|v| {
-                let value = device.get(&v.oid);
-                VarBind::new(v.oid, value)
-            });
-            fit(version, id, given.collect(), bent)
+            let value = |v: &VarBind| VarBind::new(v.oid.clone(), device.get(&v.oid));
+            let given: Vec<VarBind> = asked.iter().map(value).collect();
+            let missing = given.iter().position(|v| v.value == Value::NoSuchInstance);
+            if let Some(at) = missing.filter(|_| bent.no_exceptions) {
+                let index = ErrorIndex::new(u32::try_from(at).ok()? + 1, asked.len()).ok()?;
+                let status = OutboundErrorStatus::NoSuchName;
+                return ResponsePdu::new(version, id, status, Some(index), asked).ok();
+            }
+            fit(version, id, given, bent)
         }
         PduType::GetNextRequest => {
             let given = bulk(device, &asked, 0, 1, bent);

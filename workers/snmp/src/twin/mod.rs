@@ -24,7 +24,7 @@ const V3_EVERY: u32 = 4;
 /// PDUs of one rack: feed a and feed b.
 const PER_RACK: u32 = 2;
 const SLOW_DEFAULT_MS: u64 = 2_000;
-const FAULTS: [&str; 11] = [
+const FAULTS: [&str; 13] = [
     "slow",
     "refuse",
     "hang",
@@ -35,6 +35,8 @@ const FAULTS: [&str; 11] = [
     "drop_reply_of_set",
     "ignore_set",
     "too_big",
+    "no_exceptions",
+    "no_large_bulk",
     "loop",
 ];
 
@@ -169,6 +171,8 @@ impl Target {
             deny_sets: kind == "no_access",
             ignore_sets: kind == "ignore_set",
             too_big: kind == "too_big",
+            no_exceptions: kind == "no_exceptions",
+            no_large_bulk: kind == "no_large_bulk",
             loops: kind == "loop",
         };
         let handled = self.agent.handle(datagram, bent);

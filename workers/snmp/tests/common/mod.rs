@@ -25,7 +25,7 @@ pub fn twin(arguments: &[&str]) -> TwinProcess {
 /// Asks little and gives up soon, for tests of silence.
 pub fn impatient(target: &TargetFrame) -> TargetFrame {
     let mut target = target.clone();
-    target.config["requestTimeoutMs"] = serde_json::json!(300);
+    target.config["requestTimeoutMs"] = serde_json::json!(600);
     target.config["retries"] = serde_json::json!(1);
     target
 }
