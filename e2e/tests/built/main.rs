@@ -1,0 +1,4 @@
+//! Runs of the built program from outside. One program, because linking many would take longer than running them.
+#![allow(clippy::unwrap_used)] // helpers of tests, which clippy does not see as tests
+
+mod instance;
