@@ -59,7 +59,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     children::raise_open_files();
     let data = DataDir::new(context.connect.data.as_deref(), args.keep)?;
     let mut teller = Teller::new(args.json);
-    let interrupted = tokio::signal::ctrl_c();
+    let interrupted = asked_to_end();
     tokio::pin!(interrupted);
     let mut play = Play {
         up: None,
@@ -90,7 +90,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
     if args.keep {
         teller.next_commands(&program, &data.path, &report);
-        let _ = interrupted.await;
+        interrupted.await;
     }
     play.end().await;
     Ok(if report.honest {
@@ -98,6 +98,23 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     } else {
         Exit::NotAsWanted
     })
+}
+
+/// Ctrl-C, or the end of the terminal or of the job that runs the demo.
+async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let wait = async |kind: SignalKind| match signal(kind) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        // Without a handler the signal ends the process by itself.
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        () = wait(SignalKind::interrupt()) => {}
+        () = wait(SignalKind::terminate()) => {}
+        () = wait(SignalKind::hangup()) => {}
+    }
 }
 
 /// The processes of one demo.

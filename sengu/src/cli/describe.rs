@@ -25,7 +25,8 @@ const READINGS_MAX: usize = 200;
 pub async fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let (noun, name) = object(&args.what)?;
     let client = context.client()?;
-    let item: Value = client.get(&noun.path(&name), &[]).await?;
+    let mut item: Value = client.get(&noun.path(&name), &[]).await?;
+    super::live::refresh(&client, noun, std::slice::from_mut(&mut item)).await?;
     let mut page = Page {
         out: String::new(),
         paint: Paint::stdout(),
@@ -57,7 +58,12 @@ impl Page {
         let value = value.as_ref();
         if !value.is_empty() {
             let value = self.paint.text(tone, &safe(value));
-            let _ = writeln!(self.out, "{:<14}{value}", format!("{name}:"));
+            let name = if name.is_empty() {
+                String::new()
+            } else {
+                format!("{name}:")
+            };
+            let _ = writeln!(self.out, "{name:<14}{value}");
         }
     }
 
@@ -334,7 +340,10 @@ fn wee(page: &mut Page, item: &Value) {
     page.line("Zone", text(a, "/zone"));
     page.line("Version", text(a, "/sengu_version"));
     page.line("Runtimes", text(a, "/runtimes"));
-    page.line("Isolation", text(a, "/isolation"));
+    let isolation = a.get("isolation").and_then(Value::as_array);
+    for (i, line) in isolation.into_iter().flatten().enumerate() {
+        page.line(if i == 0 { "Isolation" } else { "" }, scalar(line));
+    }
     page.line("Seen", stamp(a, "/at"));
     page.heading("Pools");
     page.table(pools_table(views::pools(a)).indent(2));

@@ -54,19 +54,20 @@ pub async fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             return Ok(Exit::Ok);
         }
         text.clone_from(&body);
-        let changed = match serde_saphyr::from_str::<Value>(&body) {
-            Ok(changed) => changed,
+        let sent = match serde_saphyr::from_str::<Value>(&body) {
+            Ok(changed) => put(&client, &path, &record, changed).await.map_err(Some),
             Err(e) => {
-                note = format!("Not YAML: {e}");
-                continue;
+                note = format!("not YAML: {e}");
+                Err(None)
             }
         };
-        match put(&client, &path, &record, changed).await {
+        match sent {
             Ok(()) => {
                 output::print_line(&format!("{}/{} edited", noun.lower(), output::safe(&name)));
                 return Ok(Exit::Ok);
             }
-            Err(ClientError::Problem(p)) if p.status == 409 => {
+            Err(None) => {}
+            Err(Some(ClientError::Problem(p))) if p.status == 409 => {
                 let theirs: Value = client.get(&path, &[]).await?;
                 note = format!(
                     "Somebody changed this record meanwhile. Below is your text; now it is:\n{}\nSave again to put yours in its place.",
@@ -74,13 +75,13 @@ pub async fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
                 );
                 record = theirs;
             }
-            Err(ClientError::Problem(p)) if (400..500).contains(&p.status) && p.status != 401 => {
-                note = p.detail.clone();
-                for fault in &p.errors {
+            Err(Some(ClientError::Problem(p))) if matches!(p.status, 400 | 413 | 422) => {
+                note.clone_from(&p.detail);
+                for fault in p.errors.iter().filter(|f| !p.detail.contains(&f.message)) {
                     note.push_str(&format!("\n{}: {}", fault.place, fault.message));
                 }
             }
-            Err(e) => return Err(e.into()),
+            Err(Some(e)) => return Err(e.into()),
         }
         // Without a person an editor that refuses to change would go round for ever.
         if super::ask(&format!(

@@ -1,7 +1,7 @@
 //! `sengu get`: lists of records and tasks, once or as they change.
 
 use super::nouns::{Noun, object};
-use super::{Context, views};
+use super::{Context, live, views};
 use crate::client::{Client, ClientError, Pages};
 use crate::exit::Exit;
 use crate::output::{self, Cell, Format, FormatArg, Paint, Table, Tone, say};
@@ -117,7 +117,11 @@ async fn list(
     while let Some(page) = pages.next::<Value>().await? {
         revision = revision.or(page.revision);
         more = page.cursor.is_some();
-        for item in page.items {
+        let mut items = page.items;
+        if args.output.format.for_people() {
+            live::refresh(client, noun, &mut items).await?;
+        }
+        for item in items {
             printer.item(item);
         }
         printer.flush()?;

@@ -11,6 +11,7 @@ mod diff;
 mod edit;
 mod explain;
 mod get;
+mod live;
 mod logs;
 mod nouns;
 mod observe;
@@ -85,7 +86,7 @@ Work
   top           What goes on now
 
 Others
-  worker check  Check a worker against the protocol
+  worker check  Check a worker against the protocol (no server needed)
   config view   Which server and token would be used
   completions   Completions for a shell
   openapi       The OpenAPI document of the API
@@ -275,7 +276,9 @@ fn print_error(error: &anyhow::Error) {
         .find_map(|c| c.downcast_ref::<ClientError>()?.problem().cloned());
     let mut chain: Vec<String> = Vec::new();
     for cause in error.chain() {
-        let text = output::safe(&cause.to_string());
+        // Line ends in a message are ours; everything else in it may come from outside.
+        let lines: Vec<String> = cause.to_string().lines().map(output::safe).collect();
+        let text = lines.join("\n");
         // Some libraries print their source too.
         if !chain.iter().any(|c| c.contains(&text)) {
             chain.push(text);
@@ -287,7 +290,10 @@ fn print_error(error: &anyhow::Error) {
         chain.join(": ")
     ));
     let Some(problem) = problem else { return };
-    for fault in problem.errors.iter().take(FAULTS_SHOWN_MAX) {
+    // A single fault is often the whole story, told already.
+    let told = |fault: &sengu_model::problem::Fault| problem.detail.contains(&fault.message);
+    let faults: Vec<_> = problem.errors.iter().filter(|f| !told(f)).collect();
+    for fault in faults.iter().take(FAULTS_SHOWN_MAX) {
         let place = paint.text(Tone::Strong, &output::safe(&fault.place));
         let message = output::safe(&fault.message);
         say(&format!("  {place}: {message} ({})", fault.code.as_str()));
@@ -295,10 +301,10 @@ fn print_error(error: &anyhow::Error) {
             say(&format!("    hint: {}", output::safe(hint)));
         }
     }
-    if problem.errors.len() > FAULTS_SHOWN_MAX {
+    if faults.len() > FAULTS_SHOWN_MAX {
         say(&format!(
             "  and {} more places",
-            problem.errors.len() - FAULTS_SHOWN_MAX
+            faults.len() - FAULTS_SHOWN_MAX
         ));
     }
     if let Some(hint) = &problem.hint {

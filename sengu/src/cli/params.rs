@@ -96,6 +96,9 @@ fn read(text: &str) -> anyhow::Result<Value> {
     serde_json::from_str(&text).context("--params is no JSON")
 }
 
+/// The whole schema is in `sengu explain <kind>.<action>`.
+const SUMMARY_CHARS_MAX: usize = 60;
+
 /// `state=on|off|forceOff [delay]`: required ones plain, others in brackets.
 pub fn summary(schema: Option<&Value>) -> String {
     let Some(properties) = schema.and_then(|s| s.get("properties")?.as_object()) else {
@@ -128,10 +131,15 @@ pub fn summary(schema: Option<&Value>) -> String {
     }
     words.sort();
     let words: Vec<String> = words.into_iter().map(|(_, word)| word).collect();
-    if words.is_empty() {
+    let mut line = words.join(" ");
+    if line.chars().count() > SUMMARY_CHARS_MAX {
+        line = line.chars().take(SUMMARY_CHARS_MAX - 1).collect();
+        line.push('…');
+    }
+    if line.is_empty() {
         "-".to_owned()
     } else {
-        words.join(" ")
+        line
     }
 }
 

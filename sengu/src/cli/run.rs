@@ -227,12 +227,12 @@ async fn show_results(client: &Client, run: &Value) -> anyhow::Result<()> {
     tasks.sort_by_key(|t| text(t, "/target"));
     let paint = Paint::stdout();
     for task in &tasks {
-        let Some(result) = task
-            .pointer("/ending/outcome/result")
-            .filter(|r| !r.is_null())
-        else {
-            continue;
-        };
+        // A failure may have more to say than its one line: what a command wrote, what a BMC answered.
+        let given = ["/ending/outcome/result", "/ending/outcome/detail"];
+        let given = given
+            .iter()
+            .find_map(|p| task.pointer(p).filter(|r| !r.is_null()));
+        let Some(result) = given else { continue };
         let target = output::safe(&text(task, "/target"));
         output::print_line(&paint.text(Tone::Strong, &format!("{target}:")));
         match result {
