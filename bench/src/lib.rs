@@ -1,1 +1,0 @@
-//! Figures, beside those of peers in the same run.

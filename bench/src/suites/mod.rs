@@ -1,0 +1,55 @@
+//! One file per suite: what it loads, and which figures it gives.
+
+mod backlog;
+mod fleet;
+mod idle;
+mod latency;
+mod pipeline;
+mod redfish;
+mod snmp;
+mod ssh;
+mod sweep;
+
+use crate::Bench;
+use crate::report::Report;
+use anyhow::Result;
+
+pub struct Suite {
+    pub name: &'static str,
+    pub run: fn(&Bench, &mut Report) -> Result<()>,
+}
+
+pub const ALL: [Suite; 8] = [
+    Suite {
+        name: "pipeline",
+        run: pipeline::run,
+    },
+    Suite {
+        name: "latency",
+        run: latency::run,
+    },
+    Suite {
+        name: "backlog",
+        run: backlog::run,
+    },
+    Suite {
+        name: "fleet",
+        run: fleet::run,
+    },
+    Suite {
+        name: "idle",
+        run: idle::run,
+    },
+    Suite {
+        name: "ssh",
+        run: ssh::run,
+    },
+    Suite {
+        name: "snmp",
+        run: snmp::run,
+    },
+    Suite {
+        name: "redfish",
+        run: redfish::run,
+    },
+];
