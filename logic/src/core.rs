@@ -317,8 +317,7 @@ fn take(inventory: &mut Inventory, stored: &StoredRecord) -> Result<(), serde_js
     record.metadata.revision = Some(stored.revision);
     if stored.kind == "Target" {
         let spec: TargetSpec = serde_json::from_value(record.spec.clone())?;
-        let body = std::str::from_utf8(&stored.body).unwrap_or_default();
-        let target = Target::new(&record, &spec, body, &inventory.texts);
+        let target = Target::new(&record, &spec, &inventory.texts);
         inventory.put_target(target);
     } else {
         let key = (stored.kind.as_str().into(), stored.name.as_str().into());

@@ -5,7 +5,8 @@
 use crate::catalog::Kind;
 use parking_lot::Mutex;
 use sengu_model::kinds::{Condition, TargetSpec};
-use sengu_model::{Record, Selector, Time, Uid};
+use sengu_model::record::API_VERSION;
+use sengu_model::{Metadata, Record, Selector, Time, Uid};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use std::borrow::Cow;
@@ -41,8 +42,10 @@ pub struct Target {
     pub labels: Pairs,
     pub maintenance: Option<Box<str>>,
     pub limits: Option<Box<sengu_model::kinds::TargetLimits>>,
-    /// The record as stored: JSON of a `Record` without uid, revision and status.
-    pub body: Box<str>,
+    pub created_at: Option<Time>,
+    pub annotations: Option<Box<BTreeMap<String, String>>>,
+    /// The spec as JSON. The rest of the record is in the fields above: nothing is kept twice.
+    spec: Box<str>,
     /// `TargetFrame` as workers get it, made when first driven.
     frame: OnceLock<Box<RawValue>>,
     pub live: Mutex<Live>,
@@ -111,7 +114,7 @@ pub fn reason_word(code: &str) -> &'static str {
 
 impl Target {
     /// Takes a committed record apart.
-    pub fn new(record: &Record, spec: &TargetSpec, body: &str, texts: &Texts) -> Target {
+    pub fn new(record: &Record, spec: &TargetSpec, texts: &Texts) -> Target {
         let labels = record.metadata.labels.iter();
         Target {
             name: record.metadata.name.as_str().into(),
@@ -125,7 +128,11 @@ impl Target {
                 .collect(),
             maintenance: spec.maintenance.as_deref().map(Into::into),
             limits: spec.limits.clone().map(Box::new),
-            body: body.into(),
+            created_at: record.metadata.created_at,
+            annotations: Some(&record.metadata.annotations)
+                .filter(|a| !a.is_empty())
+                .map(|a| Box::new(a.clone())),
+            spec: record.spec.to_string().into(),
             frame: OnceLock::new(),
             live: Mutex::new(Live::default()),
         }
@@ -173,12 +180,28 @@ impl Target {
 
     /// The record with the server's fields and the status.
     pub fn record(&self) -> Record {
-        let mut record: Record =
-            serde_json::from_str(&self.body).expect("the body was a record when committed");
-        record.metadata.uid = Some(self.uid);
-        record.metadata.revision = Some(self.revision);
-        record.status = self.status();
-        record
+        Record {
+            api_version: API_VERSION.to_owned(),
+            kind: "Target".to_owned(),
+            metadata: Metadata {
+                name: self.name.to_string(),
+                labels: self
+                    .labels
+                    .iter()
+                    .map(|(k, v)| (k.to_string(), v.to_string()))
+                    .collect(),
+                annotations: self.annotations.as_deref().cloned().unwrap_or_default(),
+                uid: Some(self.uid),
+                revision: Some(self.revision),
+                created_at: self.created_at,
+            },
+            spec: self.spec(),
+            status: self.status(),
+        }
+    }
+
+    fn spec(&self) -> Value {
+        serde_json::from_str(&self.spec).expect("the spec was a Value when it was taken in")
     }
 
     pub fn status(&self) -> Value {
@@ -251,8 +274,7 @@ impl Target {
     /// The `TargetFrame` that workers get.
     pub fn frame(&self) -> &RawValue {
         self.frame.get_or_init(|| {
-            let record: Option<Record> = serde_json::from_str(&self.body).ok();
-            let mut spec = record.map(|r| r.spec).unwrap_or_default();
+            let mut spec = self.spec();
             let mut take = |key: &str| spec.get_mut(key).map(Value::take).unwrap_or_default();
             let frame = serde_json::json!({
                 "name": &*self.name,

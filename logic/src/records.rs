@@ -471,7 +471,6 @@ fn take(inventory: &mut Inventory, change: Change, revision: u64) {
     let Change {
         mut record,
         spec,
-        body,
         uid,
         ..
     } = change;
@@ -479,7 +478,7 @@ fn take(inventory: &mut Inventory, change: Change, revision: u64) {
     match spec {
         Spec::Target(spec) => {
             let texts = inventory.texts.clone();
-            inventory.put_target(Target::new(&record, &spec, &body, &texts));
+            inventory.put_target(Target::new(&record, &spec, &texts));
         }
         Spec::Secret(_) => {
             let name = record.metadata.name.clone();
