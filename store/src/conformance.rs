@@ -2,6 +2,7 @@
 //!
 //! A test panics with the part of the contract that was broken; it never looks below the port.
 
+mod lists;
 mod records;
 mod retention;
 mod streams;
@@ -30,6 +31,7 @@ where
     let suite = async {
         records::run(&open).await;
         tasks::run(&open).await;
+        lists::run(&open).await;
         streams::run(&open).await;
         retention::run(&open).await;
         together::run(&open).await;

@@ -225,6 +225,8 @@ async fn changes_are_gapless(store: &dyn Store) {
                     (record.revision, &record.name),
                     (change.revision, &change.name)
                 );
+                let written = if change.revision == 13 { "y" } else { "x" };
+                assert_eq!(record.body, written, "as it was at its revision");
             }
             let text = change
                 .record

@@ -7,14 +7,10 @@ use crate::lanes::{Lanes, Part, Place};
 use crate::schema::{entry_position, entry_range, ordered, unsigned};
 use rusqlite::{Connection, OptionalExtension, Statement};
 use sengu_model::outcome::Status;
-use sengu_model::task::Priority;
 use sengu_model::{RunId, TaskId, Time, Uid};
 use sengu_store::{Batch, Committed, Expect, NewTask, Op, Revision, StoreError};
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// Where an open task may be found when it is not where the caller last saw it.
-const PRIORITIES: [Priority; 4] = Priority::ALL;
 
 macro_rules! statements {
     ($($name:ident: $sql:expr,)*) => {
@@ -35,17 +31,17 @@ statements! {
     task_insert: "INSERT INTO task(id, target, run, batch, body) VALUES (?1, ?2, ?3, ?4, ?5)",
     lane_insert: "INSERT INTO lane(part, target, id) VALUES (?1, ?2, ?3)",
     lane_part_insert: "INSERT INTO lane_part(id, last) VALUES (?1, ?2)",
-    open_insert: "INSERT INTO open(priority, id, attempt, run, batch, line) VALUES (?1, ?2, 1, ?3, ?4, ?5)",
+    open_insert: "INSERT INTO open(id, priority, line, attempt, run, batch) VALUES (?1, ?2, ?3, 1, ?4, ?5)",
     // Nearly every task ends in its first attempt: then one delete tells all.
-    open_end_first: "DELETE FROM open WHERE priority = ?1 AND id = ?2 AND attempt = 1",
-    open_end: "DELETE FROM open WHERE priority = ?1 AND id = ?2 RETURNING attempt",
+    open_end_first: "DELETE FROM open WHERE id = ?1 AND attempt = 1",
+    open_end: "DELETE FROM open WHERE id = ?1 RETURNING attempt",
     result_insert: "INSERT INTO result(position, task, status, changed, attempt, at, ending) \
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    open_sent: "UPDATE open SET sent_epoch = ?3, sent_at = ?4, attempt = ?5 WHERE priority = ?1 AND id = ?2",
-    open_checkpoint: "UPDATE open SET checkpoint = ?3 WHERE priority = ?1 AND id = ?2",
-    open_retry: "UPDATE open SET attempt = ?3, not_before = ?4, sent_epoch = NULL, sent_at = NULL, \
-        history = CASE WHEN history IS NULL THEN ?5 ELSE history || char(10) || ?5 END \
-        WHERE priority = ?1 AND id = ?2",
+    open_sent: "UPDATE open SET sent_epoch = ?2, sent_at = ?3, attempt = ?4 WHERE id = ?1",
+    open_checkpoint: "UPDATE open SET checkpoint = ?2 WHERE id = ?1",
+    open_retry: "UPDATE open SET attempt = ?2, not_before = ?3, sent_epoch = NULL, sent_at = NULL, \
+        history = CASE WHEN history IS NULL THEN ?4 ELSE history || char(10) || ?4 END \
+        WHERE id = ?1",
     held_release: "UPDATE open INDEXED BY open_held SET priority = ?3 WHERE priority = 0 AND run = ?1 AND batch <= ?2",
     held_results: "INSERT INTO result(position, task, status, changed, attempt, at, ending) \
         SELECT ?2 + row_number() OVER (ORDER BY batch, id), id, ?3, 0, attempt, ?4, ?5 \
@@ -152,13 +148,14 @@ impl<'c> Applier<'c> {
     fn apply_one(&mut self, op: &Op, done: &mut Committed) -> rusqlite::Result<()> {
         match op {
             Op::InsertTask(task) => self.insert_task(task),
+            // The priority is where the caller last saw the task; an open task is found by its id alone.
             Op::End {
                 task,
-                priority,
                 status,
                 changed,
                 at,
                 ending,
+                ..
             } => {
                 let end = End {
                     status: *status,
@@ -166,42 +163,37 @@ impl<'c> Applier<'c> {
                     at: *at,
                     ending,
                 };
-                self.end(*task, *priority, &end, done)
+                self.end(*task, &end, done)
             }
+            // A task that is not open is left alone by these three.
             Op::MarkSent {
                 task,
-                priority,
                 epoch,
                 attempt,
                 at,
+                ..
             } => {
-                let statement = &mut self.statements.open_sent;
-                probe(*priority, |p| {
-                    statement.execute((p, ordered(task.0), epoch.cast_signed(), at.0, attempt))
-                })
+                let row = (ordered(task.0), epoch.cast_signed(), at.0, attempt);
+                self.statements.open_sent.execute(row).map(drop)
             }
-            Op::Checkpoint {
-                task,
-                priority,
-                value,
-            } => {
-                let statement = &mut self.statements.open_checkpoint;
-                probe(*priority, |p| {
-                    statement.execute((p, ordered(task.0), &value[..]))
-                })
+            Op::Checkpoint { task, value, .. } => {
+                let row = (ordered(task.0), &value[..]);
+                self.statements.open_checkpoint.execute(row).map(drop)
             }
             Op::Retry {
                 task,
-                priority,
                 attempt,
                 not_before,
                 note,
+                ..
             } => {
-                let statement = &mut self.statements.open_retry;
-                let note = note.replace('\n', " ");
-                probe(*priority, |p| {
-                    statement.execute((p, ordered(task.0), attempt, not_before.0, &note))
-                })
+                let row = (
+                    ordered(task.0),
+                    attempt,
+                    not_before.0,
+                    note.replace('\n', " "),
+                );
+                self.statements.open_retry.execute(row).map(drop)
             }
             Op::Release { run, batch, to } => {
                 let moved = self.statements.held_release.execute((
@@ -281,13 +273,8 @@ impl<'c> Applier<'c> {
             // Overtaken by later ids: rare, so its place in a part that is already written may cost a page.
             Some(part) => drop(self.statements.lane_insert.execute((part.id, target, id))?),
         }
-        self.statements.open_insert.execute((
-            task.priority as u8,
-            id,
-            run,
-            task.batch,
-            task.line,
-        ))?;
+        let row = (id, task.priority as u8, task.line, run, task.batch);
+        self.statements.open_insert.execute(row)?;
         self.head.saw(task.id.0);
         if let Some(run) = task.run {
             self.head.saw(run.0);
@@ -296,21 +283,11 @@ impl<'c> Applier<'c> {
         Ok(())
     }
 
-    fn end(
-        &mut self,
-        task: TaskId,
-        priority: Priority,
-        end: &End<'_>,
-        done: &mut Committed,
-    ) -> rusqlite::Result<()> {
+    fn end(&mut self, task: TaskId, end: &End<'_>, done: &mut Committed) -> rusqlite::Result<()> {
         let id = ordered(task.0);
-        let attempt = match self
-            .statements
-            .open_end_first
-            .execute((priority as u8, id))?
-        {
+        let attempt = match self.statements.open_end_first.execute((id,))? {
             1 => Some(1),
-            _ => self.close_elsewhere(id)?,
+            _ => self.close_retried(id)?,
         };
         let Some(attempt) = attempt else {
             done.stale.push(task);
@@ -332,18 +309,13 @@ impl<'c> Applier<'c> {
         Ok(())
     }
 
-    /// Closes a task that was retried, or was released since the caller read it. Gives its attempt.
-    fn close_elsewhere(&mut self, id: i64) -> rusqlite::Result<Option<i64>> {
-        for priority in PRIORITIES {
-            let mut rows = self.statements.open_end.query((priority as u8, id))?;
-            let attempt = rows.next()?.map(|row| row.get(0)).transpose()?;
-            // The delete is complete only when the statement has run to its end.
-            while rows.next()?.is_some() {}
-            if attempt.is_some() {
-                return Ok(attempt);
-            }
-        }
-        Ok(None)
+    /// Closes a task in a later attempt. Gives the attempt; None when it is not open.
+    fn close_retried(&mut self, id: i64) -> rusqlite::Result<Option<i64>> {
+        let mut rows = self.statements.open_end.query((id,))?;
+        let attempt = rows.next()?.map(|row| row.get(0)).transpose()?;
+        // The delete is complete only when the statement has run to its end.
+        while rows.next()?.is_some() {}
+        Ok(attempt)
     }
 
     fn end_held(
@@ -458,20 +430,4 @@ fn holds(expect: Expect, found: Option<i64>) -> bool {
         Expect::Absent => found.is_none(),
         Expect::Revision(wanted) => found.map(unsigned) == Some(wanted),
     }
-}
-
-/// Updates the open row where the caller says it is, else wherever it is. A task that is not open is left alone.
-fn probe(
-    priority: Priority,
-    mut update: impl FnMut(u8) -> rusqlite::Result<usize>,
-) -> rusqlite::Result<()> {
-    if update(priority as u8)? > 0 {
-        return Ok(());
-    }
-    for other in PRIORITIES.into_iter().filter(|p| *p != priority) {
-        if update(other as u8)? > 0 {
-            break;
-        }
-    }
-    Ok(())
 }

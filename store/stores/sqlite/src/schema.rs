@@ -45,9 +45,10 @@ CREATE TABLE lane(
 CREATE TABLE lane_part(id INTEGER PRIMARY KEY, last INTEGER NOT NULL);
 CREATE INDEX task_run ON task(run) WHERE run IS NOT NULL;
 CREATE TABLE open(
-    priority INTEGER NOT NULL, id INTEGER NOT NULL, attempt INTEGER NOT NULL, run INTEGER, batch INTEGER NOT NULL,
-    line INTEGER NOT NULL, not_before INTEGER, sent_epoch INTEGER, sent_at INTEGER, checkpoint BLOB, history TEXT,
-    PRIMARY KEY (priority, id)) WITHOUT ROWID;
+    id INTEGER PRIMARY KEY, priority INTEGER NOT NULL, line INTEGER NOT NULL, attempt INTEGER NOT NULL,
+    run INTEGER, batch INTEGER NOT NULL, not_before INTEGER, sent_epoch INTEGER, sent_at INTEGER,
+    checkpoint BLOB, history TEXT);
+CREATE INDEX open_line ON open(priority, line);
 CREATE INDEX open_held ON open(run, batch) WHERE priority = 0;
 CREATE TABLE result(
     position INTEGER PRIMARY KEY, task INTEGER NOT NULL, status INTEGER NOT NULL, changed INTEGER NOT NULL,

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sengu_model::outcome::Status;
 use sengu_model::task::Priority;
-use sengu_model::{TaskId, Uid};
-use sengu_store::{Batch, NewTask, Op, Store, StoreError, TaskQuery};
+use sengu_model::{TaskId, Time, Uid};
+use sengu_store::{Batch, NewTask, Op, Retention, Store, StoreError, TASK_LOG, TaskQuery};
 use sengu_store_sqlite::SqliteStore;
 use std::path::Path;
 use std::process::Command;
@@ -130,6 +131,54 @@ async fn everything_is_there_after_opening_again() {
             "the same as a lane"
         );
     }
+}
+
+/// What the port cannot show: rows that nobody would ever find again.
+#[tokio::test]
+async fn retention_leaves_no_row_behind() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let store = SqliteStore::open(place.path()).expect("open");
+    let ids = 1..=20_000_u64;
+    for first in ids.clone().step_by(2_000) {
+        let ops = (first..first + 2_000).map(|id| insert(id, 10)).collect();
+        store.commit(Batch { ops }).await.expect("insert");
+    }
+    let end = |id| Op::End {
+        task: TaskId(id),
+        priority: Priority::People,
+        status: Status::Failed,
+        changed: false,
+        at: Time(1),
+        ending: Bytes::from_static(b"e"),
+    };
+    let log = |id| Op::Append {
+        stream: TASK_LOG.into(),
+        key: id,
+        at: Time(1),
+        body: Bytes::from_static(b"line"),
+    };
+    let ops = ids.clone().map(end).chain(ids.map(log)).collect();
+    store.commit(Batch { ops }).await.expect("end");
+    let retention = Retention {
+        tasks_before: Time(2),
+        entries_before: Time(0),
+        changes_kept: 0,
+    };
+    store.retain(retention).await.expect("retain");
+    store.close().await.expect("close");
+    let connection = rusqlite::Connection::open(place.path().join("store.db")).expect("open");
+    for table in ["task", "open", "lane", "result", "entry"] {
+        let rows: i64 = connection
+            .query_row(&format!("SELECT count(*) FROM {table}"), (), |row| {
+                row.get(0)
+            })
+            .expect("count");
+        assert_eq!(rows, 0, "in {table}");
+    }
+    let parts: i64 = connection
+        .query_row("SELECT count(*) FROM lane_part", (), |row| row.get(0))
+        .expect("count");
+    assert_eq!(parts, 1, "the newest part says where memory begins");
 }
 
 /// Runs itself again under a file size limit: to SQLite this is a disk that takes no more.

@@ -3,7 +3,8 @@
 use super::{bytes, bytes_or_none};
 use crate::lanes::{Lane, Lanes};
 use crate::schema::{ordered, page, unsigned};
-use rusqlite::{Connection, OptionalExtension, Row, types::Type};
+use rusqlite::types::{Type, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row};
 use sengu_model::outcome::Status;
 use sengu_model::task::Priority;
 use sengu_model::{RunId, TaskId, Time, Uid};
@@ -12,14 +13,6 @@ use std::collections::HashMap;
 
 /// Ids looked at in one piece while rows are filtered.
 const WALK_PAGE: usize = 256;
-
-/// Where an open task is looked for, likeliest first.
-const PROBED: [Priority; 4] = [
-    Priority::Batch,
-    Priority::People,
-    Priority::Held,
-    Priority::Sweep,
-];
 
 /// Columns of an open task with its fixed part: `open_of` reads them.
 macro_rules! open_columns {
@@ -77,20 +70,31 @@ pub fn open_tasks(
             "SELECT ",
             open_columns!(),
             " FROM open o CROSS JOIN task t ON t.id = o.id \
-              WHERE o.priority = ?1 AND o.id > ?2 AND o.line = ?4 ORDER BY o.id LIMIT ?3"
+              WHERE o.priority = ?1 AND o.line = ?2 AND o.id > ?3 ORDER BY o.id LIMIT ?4"
         ))?
         .query_map(
-            (priority as u8, ordered(after.0), page(limit), line),
+            (priority as u8, line, ordered(after.0), page(limit)),
             open_of,
         )?
         .collect()
 }
 
 pub fn lines(connection: &Connection) -> rusqlite::Result<Vec<(Priority, Line)>> {
-    connection
-        .prepare_cached("SELECT DISTINCT priority, line FROM open")?
-        .query_map((), |row| Ok((priority_of(row, 0)?, row.get(1)?)))?
-        .collect()
+    let snapshot = connection.unchecked_transaction()?;
+    // From each line straight to the next: the cost is by lines, not by tasks.
+    let mut next = snapshot.prepare_cached(
+        "SELECT priority, line FROM open WHERE (priority, line) > (?1, ?2) \
+         ORDER BY priority, line LIMIT 1",
+    )?;
+    let mut lines = Vec::new();
+    let mut last = (-1, -1);
+    loop {
+        let mut rows = next.query(last)?;
+        let Some(row) = rows.next()? else { break };
+        lines.push((priority_of(row, 0)?, row.get(1)?));
+        last = (row.get(0)?, row.get(1)?);
+    }
+    Ok(lines)
 }
 
 pub fn lane_tasks(
@@ -131,46 +135,19 @@ fn column(mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<Vec<i64>> {
     Ok(ids)
 }
 
-/// The smallest id of an open task that is not held.
 fn oldest_open(connection: &Connection) -> rusqlite::Result<Option<i64>> {
-    let mut first = connection.prepare_cached("SELECT min(id) FROM open WHERE priority = ?1")?;
-    let mut oldest = None;
-    for priority in Priority::ALL.into_iter().filter(|p| *p != Priority::Held) {
-        let id: Option<i64> = first.query_row((priority as u8,), |row| row.get(0))?;
-        oldest = match (oldest, id) {
-            (Some(a), Some(b)) => Some(i64::min(a, b)),
-            (a, b) => a.or(b),
-        };
-    }
-    Ok(oldest)
+    connection
+        .prepare_cached("SELECT min(id) FROM open")?
+        .query_row((), |row| row.get(0))
 }
 
 fn open_task(connection: &Connection, id: i64) -> rusqlite::Result<Option<OpenTask>> {
-    // Four probes of a small table, each one step; `IN` would build a table of the four numbers every time.
     let mut statement = connection.prepare_cached(concat!(
         "SELECT ",
         open_columns!(),
-        " FROM open o CROSS JOIN task t ON t.id = o.id WHERE o.priority = ?1 AND o.id = ?2"
+        " FROM open o CROSS JOIN task t ON t.id = o.id WHERE o.id = ?1"
     ))?;
-    for priority in PROBED {
-        let mut rows = statement.query((priority as u8, id))?;
-        if let Some(row) = rows.next()? {
-            return open_of(row).map(Some);
-        }
-    }
-    Ok(None)
-}
-
-/// Whether a task is open, from its narrow row only.
-fn is_open(connection: &Connection, id: i64) -> rusqlite::Result<bool> {
-    let mut statement =
-        connection.prepare_cached("SELECT 1 FROM open WHERE priority = ?1 AND id = ?2")?;
-    for priority in PROBED {
-        if statement.exists((priority as u8, id))? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    statement.query_row((id,), open_of).optional()
 }
 
 pub fn task(connection: &Connection, id: TaskId) -> rusqlite::Result<Option<StoredTask>> {
@@ -235,49 +212,34 @@ pub fn run_tasks(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<Ru
     let mut newest: HashMap<u64, usize> = HashMap::new();
     let mut tasks: Vec<Option<RunTask>> = Vec::new();
     let mut select = snapshot.prepare_cached(
-        "SELECT t.id, t.target, t.batch, r.status, r.changed, r.attempt \
-         FROM task t LEFT JOIN result r INDEXED BY result_task ON r.task = t.id \
+        "SELECT t.id, t.target, t.batch, r.status, r.changed, r.attempt, o.priority, o.attempt, o.sent_at \
+         FROM task t LEFT JOIN open o ON o.id = t.id \
+         LEFT JOIN result r INDEXED BY result_task ON r.task = t.id \
          WHERE t.run = ?1 ORDER BY t.id",
     )?;
     let mut rows = select.query((ordered(run.0),))?;
     while let Some(row) = rows.next()? {
-        let ended = row.get_ref(3)? != rusqlite::types::ValueRef::Null;
+        let open = row.get_ref(6)? != ValueRef::Null;
         let task = RunTask {
             id: TaskId(unsigned(row.get(0)?)),
             target: Uid(unsigned(row.get(1)?)),
             batch: row.get(2)?,
-            attempt: row.get::<_, Option<u32>>(5)?.unwrap_or(0),
-            status: if ended {
-                Some(status_of(row, 3)?)
+            attempt: row.get(if open { 7 } else { 5 })?,
+            status: if open { None } else { Some(status_of(row, 3)?) },
+            changed: !open && row.get(4)?,
+            priority: if open {
+                Some(priority_of(row, 6)?)
             } else {
                 None
             },
-            changed: row.get::<_, Option<bool>>(4)?.unwrap_or(false),
-            priority: None,
-            sent: false,
+            sent: open && row.get_ref(8)? != ValueRef::Null,
         };
         if let Some(older) = newest.insert(task.target.0, tasks.len()) {
             tasks[older] = None;
         }
         tasks.push(Some(task));
     }
-    let mut open = snapshot
-        .prepare_cached("SELECT attempt, sent_at FROM open WHERE priority = ?1 AND id = ?2")?;
-    let mut stand = Vec::with_capacity(newest.len());
-    for mut task in tasks.into_iter().flatten() {
-        if task.status.is_none() {
-            for priority in PROBED {
-                let mut rows = open.query((priority as u8, ordered(task.id.0)))?;
-                let Some(row) = rows.next()? else { continue };
-                task.priority = Some(priority);
-                task.attempt = row.get(0)?;
-                task.sent = row.get::<_, Option<i64>>(1)?.is_some();
-                break;
-            }
-        }
-        stand.push(task);
-    }
-    Ok(stand)
+    Ok(tasks.into_iter().flatten().collect())
 }
 
 /// Where the ids of a query come from, newest first; the other conditions are then tested one by one.
@@ -338,8 +300,7 @@ fn newest_ids(connection: &Connection, source: &Source, before: i64) -> rusqlite
         )
     };
     let by_run = "SELECT id FROM task WHERE run = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
-    let by_priority =
-        "SELECT id FROM open WHERE priority = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
+    let open = "SELECT id FROM open WHERE ?1 = 0 AND id < ?2 ORDER BY id DESC LIMIT ?3";
     let by_status = "SELECT task FROM result INDEXED BY result_bad \
          WHERE status = ?1 AND status != 1 AND task < ?2 ORDER BY task DESC LIMIT ?3";
     let all = "SELECT id FROM task WHERE ?1 = 0 AND id < ?2 ORDER BY id DESC LIMIT ?3";
@@ -347,10 +308,7 @@ fn newest_ids(connection: &Connection, source: &Source, before: i64) -> rusqlite
         Source::Target(lane) => return lane.newest(connection, before, WALK_PAGE),
         Source::Run(run) => return select(by_run, *run),
         Source::All => return select(all, 0),
-        Source::Open => Priority::ALL
-            .into_iter()
-            .map(|p| select(by_priority, i64::from(p as u8)))
-            .collect::<rusqlite::Result<_>>()?,
+        Source::Open => return select(open, 0),
         Source::Bad(statuses) => statuses
             .iter()
             .map(|s| select(by_status, i64::from(*s as u8)))
@@ -371,7 +329,9 @@ fn merge_newest(lists: Vec<Vec<i64>>) -> Vec<i64> {
 /// Whether the task is open or ended as the query wants, read from narrow rows only.
 fn stands_as_asked(connection: &Connection, id: i64, query: &TaskQuery) -> rusqlite::Result<bool> {
     if query.open {
-        return is_open(connection, id);
+        return connection
+            .prepare_cached("SELECT 1 FROM open WHERE id = ?1")?
+            .exists((id,));
     }
     if query.status.is_empty() {
         return Ok(true);
