@@ -2,3 +2,4 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, which clippy does not see as tests
 
 mod instance;
+mod kills;

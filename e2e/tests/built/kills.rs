@@ -1,0 +1,164 @@
+//! `kill -9` of sengu or of its workers at any moment of a run. The twins count what really happened: the oracle.
+
+use sengu_e2e::process::Process;
+use sengu_e2e::{Dice, Fleet, Instance, Value, json, s};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Name of the run, its action, and its targets as the run told them at the end.
+struct Over {
+    run: String,
+    action: &'static str,
+    targets: Vec<Value>,
+}
+
+const BMCS: u32 = 140;
+const HOSTS: u32 = 120;
+const PDUS: u32 = 40;
+
+fn fleet() -> Fleet {
+    Fleet::new()
+        .with("redfish", BMCS, &["--latency-ms", "10"])
+        .with("ssh", HOSTS, &["--latency-ms", "20"])
+        .with("snmp", PDUS, &["--latency-ms", "20"])
+}
+
+/// One run per effect: idempotent, probe, once (answered at once, and slowly).
+fn begin(sengu: &Instance) -> Vec<(String, &'static str)> {
+    let specs = [
+        json!({"action": "power.set", "params": {"state": "forceOff"}, "selector": "kind=redfish,rack in (r01,r02,r03,r04)", "batch": "50%"}),
+        json!({"action": "power.cycle", "selector": "kind=redfish,rack in (r05,r06,r07)", "batch": "25%"}),
+        json!({"action": "exec", "params": {"command": "sleep 0.4"}, "selector": "kind=ssh", "batch": "17%"}),
+        json!({"action": "outlet.cycle", "params": {"outlet": 2}, "selector": "kind=snmp", "batch": "50%"}),
+    ];
+    let begin = |(spec, action)| (sengu.run(&spec), action);
+    specs.into_iter().zip(ACTIONS).map(begin).collect()
+}
+
+const ACTIONS: [&str; 4] = ["power.set", "power.cycle", "exec", "outlet.cycle"];
+
+fn finish(sengu: &Instance, runs: Vec<(String, &'static str)>, limit: Duration) -> Vec<Over> {
+    let end = Instant::now() + limit;
+    let over = |(run, action): (String, &'static str)| {
+        let left = end.saturating_duration_since(Instant::now());
+        let record = sengu.over(&run, left);
+        let counts = &record["status"]["counts"];
+        let open = ["held", "waiting", "active"].map(|c| counts[c].as_u64().unwrap_or(0));
+        assert_eq!(open, [0; 3], "{record}");
+        let targets = sengu.run_targets(&run);
+        assert_eq!(
+            Some(targets.len() as u64),
+            record["status"]["targets"].as_u64()
+        );
+        Over {
+            run,
+            action,
+            targets,
+        }
+    };
+    runs.into_iter().map(over).collect()
+}
+
+/// Every target has exactly one outcome, and it is what its device saw.
+fn honest(sengu: &Instance, fleet: &mut Fleet, runs: &[Over]) {
+    let effects = fleet.effects();
+    let mut tally: BTreeMap<(&str, String), u32> = BTreeMap::new();
+    for over in runs {
+        let mut names: Vec<&str> = Vec::new();
+        for target in &over.targets {
+            let name = target["target"].as_str().unwrap();
+            names.push(name);
+            assert_eq!(target["state"], "ended", "{} {target}", over.run);
+            let status = target["status"].as_str().unwrap().to_owned();
+            let seen = |effect: &str| effects[name].get(effect).copied().unwrap_or(0);
+            let times = match over.action {
+                "power.set" => seen("power.forceOff"),
+                "power.cycle" => seen("power.cycle"),
+                action => seen(action),
+            };
+            let right = match (over.action, status.as_str()) {
+                // May be done again: in the end it is so.
+                ("power.set", "done") => times >= 1,
+                // Never twice, and reported done only when it was done.
+                ("power.cycle" | "exec" | "outlet.cycle", "done") => times == 1,
+                ("power.cycle" | "exec" | "outlet.cycle", "unknown") => times <= 1,
+                _ => false,
+            };
+            assert!(
+                right,
+                "{} {status} and {times} times: {target}",
+                over.action
+            );
+            *tally.entry((over.action, status)).or_default() += 1;
+        }
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all, "a target twice in {}", over.run);
+    }
+    println!("{tally:?}");
+    let open = sengu.pages("/v1/tasks?state=open&limit=100");
+    assert!(open.is_empty(), "{open:?}");
+    assert_eq!(sengu.api.get("/v1/version")["store"]["tasksOpen"], 0);
+    // Each outcome was told once in the stream of results.
+    let mut told: BTreeMap<String, u32> = BTreeMap::new();
+    let mut events = sengu.api.events("/v1/results?from=0", &[]);
+    let wanted: usize = runs.iter().map(|r| r.targets.len()).sum();
+    while told.len() < wanted {
+        let event = events.next(s(5)).expect("a result of every task");
+        let task = event.data["data"]["id"].as_str().unwrap().to_owned();
+        let times = told.entry(task).or_default();
+        *times += 1;
+        assert_eq!(*times, 1, "told twice: {}", event.data);
+    }
+}
+
+fn killed_at(moments_ms: &[u64]) {
+    let mut fleet = fleet();
+    let mut sengu = Instance::start();
+    fleet.apply(&sengu);
+    let runs = begin(&sengu);
+    for moment in moments_ms {
+        std::thread::sleep(Duration::from_millis(*moment));
+        sengu.kill();
+        sengu.up();
+    }
+    // By itself: nobody asks for anything again.
+    let over = finish(&sengu, runs, s(90));
+    honest(&sengu, &mut fleet, &over);
+}
+
+#[test]
+fn kill_9_of_sengu_early_in_a_run_loses_nothing_and_repeats_nothing() {
+    let moment = Dice::new().below(300);
+    println!("killed after {moment} ms");
+    killed_at(&[moment]);
+}
+
+#[test]
+fn kill_9_of_sengu_again_and_again_in_a_run_loses_nothing_and_repeats_nothing() {
+    let mut dice = Dice::new();
+    let moments: Vec<u64> = (0..3).map(|_| 200 + dice.below(1_500)).collect();
+    println!("killed after {moments:?} ms");
+    killed_at(&moments);
+}
+
+#[test]
+fn kill_9_of_workers_in_a_run_loses_nothing_and_repeats_nothing() {
+    let mut dice = Dice::new();
+    let mut fleet = fleet();
+    let sengu = Instance::start();
+    fleet.apply(&sengu);
+    let runs = begin(&sengu);
+    let mut killed = 0;
+    for kind in ["redfish", "ssh", "snmp", "redfish", "ssh"] {
+        std::thread::sleep(Duration::from_millis(100 + dice.below(500)));
+        let workers: Vec<Process> = sengu.workers(kind);
+        killed += workers.len();
+        workers.iter().for_each(Process::kill);
+    }
+    assert!(killed > 0, "no worker was there to be killed");
+    println!("{killed} workers killed");
+    let over = finish(&sengu, runs, s(90));
+    honest(&sengu, &mut fleet, &over);
+}
