@@ -21,8 +21,8 @@ struct Complaint {
 }
 
 impl Complaints {
-    /// Notes `what` an instance did; of equal ones the newest detail is kept.
-    pub fn add(&mut self, instance: &str, what: &'static str, detail: &str) {
+    /// Notes `what` an instance did, and gives how often that was; of equal ones the newest detail is kept.
+    pub fn add(&mut self, instance: &str, what: &'static str, detail: &str) -> u64 {
         let count = match self.list.iter().position(|c| c.what == what) {
             Some(at) => self.list.remove(at).map_or(0, |c| c.count),
             None => 0,
@@ -36,6 +36,7 @@ impl Complaints {
             instance: instance.to_owned(),
             count: count + 1,
         });
+        count + 1
     }
 
     pub fn lines(&self) -> Vec<String> {

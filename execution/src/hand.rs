@@ -21,7 +21,31 @@ pub struct InHand {
     pub redactor: Option<Box<Redactor>>,
     pub readings: Collected,
     pub facts: Collected,
+    /// Bytes of `reading` frames so far.
+    pub reading_bytes: usize,
     pub logs: Option<Box<Logs>>,
+    pub progress: Option<Box<Progress>>,
+}
+
+impl InHand {
+    pub fn has_something_to_say(&self) -> bool {
+        let talks = self
+            .logs
+            .as_ref()
+            .is_some_and(|logs| !logs.pending.is_empty());
+        let moves = |p: &Progress| p.line.is_some() || p.checkpoint.is_some();
+        talks || self.progress.as_deref().is_some_and(moves)
+    }
+}
+
+/// How far a task is, as it says itself. Only the newest counts, and it goes out with the next tick.
+#[derive(Debug, Default)]
+pub struct Progress {
+    pub line: Option<String>,
+    /// JSON text.
+    pub checkpoint: Option<String>,
+    /// Checkpoints so far: the first ones go out at once.
+    pub checkpoints: u32,
 }
 
 /// Readings or facts of one task, as JSON text.

@@ -3,7 +3,7 @@
 use crate::lease::IdHash;
 use crate::pool::{InstanceView, Phase};
 use crate::redact::Redactor;
-use crate::runtime::{Exit, Handle, Image, Input};
+use crate::runtime::{Exit, Handle, Image, Input, Runtime};
 use sengu_model::TaskId;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -27,6 +27,7 @@ pub struct Instance {
     pub key: u64,
     pub pool: usize,
     pub image: Arc<Image>,
+    pub runtime: Arc<dyn Runtime>,
     /// `kind@version/number`.
     pub label: Arc<str>,
     pub phase: Phase,
@@ -53,6 +54,7 @@ pub struct Instance {
     pub started_ms: u64,
     pub idle_since_ms: u64,
     pub heard_ms: u64,
+    pub beat_ms: u64,
     pub drain_ms: u64,
     pub killed_ms: u64,
     pub exit_ms: u64,
@@ -67,12 +69,19 @@ pub struct Instance {
 }
 
 impl Instance {
-    pub fn new(key: u64, pool: usize, image: Arc<Image>, slots: u32, now_ms: u64) -> Instance {
+    pub fn new(
+        key: u64,
+        pool: usize,
+        (image, runtime): (Arc<Image>, Arc<dyn Runtime>),
+        slots: u32,
+        now_ms: u64,
+    ) -> Instance {
         Instance {
             key,
             pool,
             label: format!("{}@{}/{key}", image.kind, image.version).into(),
             image,
+            runtime,
             phase: Phase::Starting,
             handle: None,
             slots,
@@ -90,6 +99,7 @@ impl Instance {
             started_ms: now_ms,
             idle_since_ms: now_ms,
             heard_ms: now_ms,
+            beat_ms: 0,
             drain_ms: now_ms,
             killed_ms: now_ms,
             exit_ms: now_ms,
@@ -129,8 +139,11 @@ impl Instance {
             .saturating_sub(u32::try_from(self.ghosts.len()).unwrap_or(u32::MAX))
     }
 
-    /// Notes output that is of no use.
+    /// Notes a line that is of no use.
     pub fn waste(&mut self, bytes: usize, now_ms: u64) {
+        /// What looking at a line costs, however short it is.
+        const LINE_BYTES_MIN: usize = 256;
+        let bytes = bytes.max(LINE_BYTES_MIN);
         if now_ms.saturating_sub(self.waste_since_ms) >= 1_000 {
             self.waste_since_ms = now_ms;
             self.waste_bytes = 0;

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use futures::FutureExt;
 use sengu_interconnect::{BrokerError, Delivery, Queue, Subscription, Tag};
 use sengu_model::wire::envelope::{Event as What, SealedSecret, TaskEnvelope, VERSION, WeeCommand};
-use sengu_model::{Class, Outcome, TaskId, seal};
+use sengu_model::{Class, FailureCode, Outcome, TaskId, seal};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -236,6 +237,10 @@ impl Shell {
             }
             Err(e) => {
                 tracing::error!(error = %e, "task envelope not understood");
+                if let Ok(head) = serde_json::from_slice::<Head>(&body) {
+                    let why = format!("the envelope is not understood: {e}");
+                    self.reject(head.task, head.fence(), &why);
+                }
                 self.ack(at, class, tag);
                 return;
             }
@@ -325,8 +330,12 @@ impl Shell {
             return Err(NotHanded::NoSeat);
         };
         let was_empty = instance.out.is_empty();
-        frames::write_task(&mut instance.out, envelope, secrets.as_ref())
-            .map_err(|e| NotHanded::Impossible(e.to_string()))?;
+        if let Err(e) = frames::write_task(&mut instance.out, envelope, secrets.as_ref()) {
+            // No other WEE could do it either.
+            let refused = Outcome::failed(FailureCode::Refused, e.to_string());
+            self.end_unbegun(task, fence, &refused);
+            return Ok(());
+        }
         if was_empty {
             self.unwritten.push(key);
         }
@@ -352,7 +361,9 @@ impl Shell {
             redactor,
             readings: Collected::default(),
             facts: Collected::default(),
+            reading_bytes: 0,
             logs: None,
+            progress: None,
         };
         self.hand.insert(task, in_hand);
         Ok(())
@@ -557,6 +568,23 @@ impl Shell {
                 self.unwritten.push(instance.key);
             }
             frames::write_cancel(&mut instance.out, task);
+        }
+    }
+}
+
+/// The least that must be understood of an envelope to say that the rest was not.
+#[derive(Deserialize)]
+struct Head {
+    task: TaskId,
+    epoch: u64,
+    attempt: u32,
+}
+
+impl Head {
+    fn fence(&self) -> Fence {
+        Fence {
+            epoch: self.epoch,
+            attempt: self.attempt,
         }
     }
 }

@@ -5,10 +5,11 @@ use crate::instance::Instance;
 use crate::lease::Due;
 use crate::pool::{CRASHES_UNTIL_BROKEN, Phase, restart_wait_ms};
 use crate::report::report;
-use crate::runtime::{Attached, Exit, Handle, Input, Output, RuntimeError};
+use crate::runtime::{Attached, Exit, Handle, Input, Output, Runtime, RuntimeError};
 use crate::shell::{Event, OUTBOX_BYTES_MAX, Shell};
 use sengu_model::wire::envelope::Event as What;
 use sengu_model::{TaskId, limits};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -32,7 +33,8 @@ impl Shell {
         self.last_instance += 1;
         let key = self.last_instance;
         let (image, slots) = (pool.image.clone(), pool.manifest.slots);
-        let instance = Instance::new(key, at, image.clone(), slots, self.now_ms);
+        let made_of = (image.clone(), runtime.clone());
+        let instance = Instance::new(key, at, made_of, slots, self.now_ms);
         let label = instance.label.to_string();
         tracing::debug!(instance = label, "starting");
         pool.instances.push(key);
@@ -40,16 +42,32 @@ impl Shell {
         self.source(async move {
             let started = async {
                 let handle = runtime.start((*image).clone(), label).await?;
-                let attached = runtime.attach(handle.clone()).await?;
-                Ok((handle, attached))
+                match runtime.attach(handle.clone()).await {
+                    Ok(attached) => Ok((handle, attached)),
+                    Err(e) => {
+                        // Nobody else knows of it.
+                        let _ = runtime.stop(handle).await;
+                        Err(e)
+                    }
+                }
             };
-            Event::Started(key, started.await)
+            let started = started.await;
+            Event::Started(key, runtime, started)
         });
     }
 
-    pub fn on_started(&mut self, key: u64, result: Result<(Handle, Attached), RuntimeError>) {
+    pub fn on_started(
+        &mut self,
+        key: u64,
+        runtime: Arc<dyn Runtime>,
+        result: Result<(Handle, Attached), RuntimeError>,
+    ) {
         let now_ms = self.now_ms;
         let Some(instance) = self.instances.get_mut(&key) else {
+            // It took so long that it was given up.
+            if let Ok((handle, _)) = result {
+                self.source(async move { Event::Stopped(key, runtime.stop(handle).await) });
+            }
             return;
         };
         match result {
@@ -256,9 +274,9 @@ impl Shell {
         let Some(instance) = self.instances.get(&key) else {
             return;
         };
-        let runtime = self.pools[instance.pool].runtime.clone();
         // Without a handle it is just being started, and `on_started` comes back here.
-        if let (Some(handle), Some(runtime)) = (instance.handle.clone(), runtime) {
+        if let Some(handle) = instance.handle.clone() {
+            let runtime = instance.runtime.clone();
             self.source(async move { Event::Stopped(key, runtime.stop(handle).await) });
         }
     }
@@ -443,16 +461,12 @@ impl Shell {
                 Due::Nothing => {}
                 something => due.push((*id, something)),
             }
-            if in_hand
-                .logs
-                .as_ref()
-                .is_some_and(|logs| !logs.pending.is_empty())
-            {
+            if in_hand.has_something_to_say() {
                 talkers.push(*id);
             }
         }
         for id in talkers {
-            self.flush_logs(id);
+            self.flush(id);
         }
         for (id, due) in due {
             let Some(in_hand) = self.hand.get_mut(&id) else {

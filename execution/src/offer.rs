@@ -315,7 +315,10 @@ impl Shell {
     }
 
     pub fn complain(&mut self, at: usize, instance: &str, what: &'static str, detail: &str) {
-        tracing::warn!(instance, detail, "{what}");
-        self.pools[at].complaints.add(instance, what, detail);
+        let count = self.pools[at].complaints.add(instance, what, detail);
+        // A flood of misdeeds is not to become one of warnings.
+        if count.is_power_of_two() {
+            tracing::warn!(instance, detail, count, "{what}");
+        }
     }
 }

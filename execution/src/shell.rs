@@ -41,7 +41,11 @@ pub enum Event {
     Received(usize, Class, Box<dyn Subscription>, Received),
     Subscribed(usize, Class, Result<Box<dyn Subscription>, BrokerError>),
     Prepared(usize, String, Result<(), RuntimeError>),
-    Started(u64, Result<(Handle, Attached), RuntimeError>),
+    Started(
+        u64,
+        Arc<dyn Runtime>,
+        Result<(Handle, Attached), RuntimeError>,
+    ),
     Output(u64, Output, Lines, std::io::Result<usize>),
     Stderr(u64, Output, Lines, std::io::Result<usize>),
     /// The stream is None when it broke.
@@ -202,7 +206,9 @@ impl Shell {
             }
             Event::Subscribed(pool, class, result) => self.on_subscribed(pool, class, result),
             Event::Prepared(pool, digest, result) => self.on_prepared(pool, &digest, result),
-            Event::Started(instance, result) => self.on_started(instance, result),
+            Event::Started(instance, runtime, result) => {
+                self.on_started(instance, runtime, result);
+            }
             Event::Output(instance, output, lines, read) => {
                 self.on_output(instance, output, lines, read);
             }

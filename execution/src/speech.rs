@@ -14,6 +14,8 @@ use std::borrow::Cow;
 
 /// Log lines of a task are sent on once they are this many bytes; else with the next tick.
 const LOGS_FLUSH_BYTES: usize = 64 << 10;
+/// Checkpoints of one task that go out as they come; later ones wait for the tick, and only the newest does.
+const CHECKPOINTS_AT_ONCE_MAX: u32 = 64;
 /// A line of progress, in characters.
 const PROGRESS_CHARS_MAX: usize = 500;
 
@@ -48,8 +50,8 @@ impl Shell {
             "reading" => self.on_reading(key, &frame, line.len()),
             "log" => self.on_log(key, &frame, line.len()),
             "progress" => self.on_progress(key, &frame, line.len()),
-            "beat" => {}
-            "hello" => self.on_hello(key, &frame),
+            "beat" => self.on_beat(key, line.len()),
+            "hello" => self.on_hello(key, &frame, line.len()),
             other => {
                 let detail: String = other.chars().take(40).collect();
                 self.misdeed(key, "unknown frame type", &detail, line.len());
@@ -67,14 +69,26 @@ impl Shell {
         self.complain(at, &label, what, detail);
     }
 
-    fn on_hello(&mut self, key: u64, frame: &FromWorker) {
+    /// Hearing anything is a sign of life, so there is nothing to do but to see that they do not become a flood.
+    fn on_beat(&mut self, key: u64, bytes: usize) {
+        const BEAT_MS_MIN: u64 = 100;
+        let now_ms = self.now_ms;
+        if let Some(instance) = self.instances.get_mut(&key) {
+            if now_ms.saturating_sub(instance.beat_ms) < BEAT_MS_MIN {
+                instance.waste(bytes, now_ms);
+            }
+            instance.beat_ms = now_ms;
+        }
+    }
+
+    fn on_hello(&mut self, key: u64, frame: &FromWorker, bytes: usize) {
         let Some(instance) = self.instances.get_mut(&key) else {
             return;
         };
         let at = instance.pool;
         let label = instance.label.clone();
         if instance.phase != Phase::Starting {
-            self.misdeed(key, "said hello twice", "", 0);
+            self.misdeed(key, "said hello twice", "", bytes);
             return;
         }
         let image = &instance.image;
@@ -160,7 +174,7 @@ impl Shell {
             self.misdeed(key, "an outcome with a wrong fence", &id.to_string(), bytes);
             return;
         }
-        self.flush_logs(id);
+        self.flush(id);
         let Some(task) = self.hand.remove(&id) else {
             return;
         };
@@ -218,8 +232,8 @@ impl Shell {
             return;
         };
         let mut wrong = None;
-        let size = task.readings.0.len() + task.facts.0.len();
-        if size + bytes > limits::TASK_RESULT_BYTES_MAX {
+        task.reading_bytes += bytes;
+        if task.reading_bytes > limits::TASK_RESULT_BYTES_MAX {
             wrong = Some("too many readings".to_owned());
         } else {
             let clean = |raw: &'_ RawValue| -> String {
@@ -286,7 +300,7 @@ impl Shell {
             }
         }
         if large {
-            self.flush_logs(id);
+            self.flush(id);
         }
     }
 
@@ -294,57 +308,77 @@ impl Shell {
         let Some(id) = self.own(key, frame, bytes) else {
             return;
         };
-        let Some(task) = self.hand.get(&id) else {
-            return;
-        };
-        if let Some(checkpoint) = frame.checkpoint {
-            let value = match &task.redactor {
-                Some(redactor) => redactor.json(checkpoint.get()),
-                None => Cow::Borrowed(checkpoint.get()),
-            };
-            let left = report(id, task.fence, self.now, What::Checkpoint);
-            self.outbox.push(&left, &[("data", value.as_bytes())]);
-        }
-        if frame.percent.is_none() && frame.message.is_none() {
-            return;
-        }
-        let message = frame.message.as_deref().unwrap_or_default();
-        let message = match &task.redactor {
-            Some(redactor) => redactor.text(message),
-            None => Cow::Borrowed(message),
-        };
-        let mut why: String = message.chars().take(PROGRESS_CHARS_MAX).collect();
-        if let Some(percent) = frame.percent {
-            let space = if why.is_empty() { "" } else { " " };
-            why = format!("{percent:.0}%{space}{why}");
-        }
-        let mut progress = report(id, task.fence, self.now, What::Progress);
-        progress.why = Some(why.into());
-        self.outbox.push(&progress, &[]);
-    }
-
-    /// Sends on what the task has logged so far.
-    pub fn flush_logs(&mut self, id: TaskId) {
+        let now_ms = self.now_ms;
         let Some(task) = self.hand.get_mut(&id) else {
             return;
         };
-        let Some(logs) = &mut task.logs else {
+        let redactor = task.redactor.as_deref();
+        let progress = task.progress.get_or_insert_default();
+        // What was not out yet when something newer came was of no use.
+        let mut wasted = false;
+        if let Some(checkpoint) = frame.checkpoint {
+            let value = match redactor {
+                Some(redactor) => redactor.json(checkpoint.get()),
+                None => Cow::Borrowed(checkpoint.get()),
+            };
+            progress.checkpoints = progress.checkpoints.saturating_add(1);
+            if progress.checkpoints <= CHECKPOINTS_AT_ONCE_MAX {
+                // The effect may follow at once, so this must not wait.
+                let left = report(id, task.fence, self.now, What::Checkpoint);
+                self.outbox.push(&left, &[("data", value.as_bytes())]);
+            } else {
+                wasted |= progress.checkpoint.replace(value.into_owned()).is_some();
+            }
+        }
+        if frame.percent.is_some() || frame.message.is_some() {
+            let message = frame.message.as_deref().unwrap_or_default();
+            let message = match redactor {
+                Some(redactor) => redactor.text(message),
+                None => Cow::Borrowed(message),
+            };
+            let mut line: String = message.chars().take(PROGRESS_CHARS_MAX).collect();
+            if let Some(percent) = frame.percent {
+                let space = if line.is_empty() { "" } else { " " };
+                line = format!("{percent:.0}%{space}{line}");
+            }
+            wasted |= progress.line.replace(line).is_some();
+        }
+        if wasted && let Some(instance) = self.instances.get_mut(&key) {
+            instance.waste(bytes, now_ms);
+        }
+    }
+
+    /// Sends on what the task has said of itself so far.
+    pub fn flush(&mut self, id: TaskId) {
+        let Some(task) = self.hand.get_mut(&id) else {
             return;
         };
-        if logs.pending.is_empty() {
-            return;
+        if let Some(progress) = &mut task.progress {
+            if let Some(value) = progress.checkpoint.take() {
+                let left = report(id, task.fence, self.now, What::Checkpoint);
+                self.outbox.push(&left, &[("data", value.as_bytes())]);
+            }
+            if let Some(line) = progress.line.take() {
+                let mut moved = report(id, task.fence, self.now, What::Progress);
+                moved.why = Some(line.into());
+                self.outbox.push(&moved, &[]);
+            }
         }
-        let mut data = Vec::with_capacity(logs.pending.len() + 2);
-        data.push(b'[');
-        data.append(&mut logs.pending);
-        data.push(b']');
-        let lines = report(id, task.fence, self.now, What::Logs);
-        self.outbox.push(&lines, &[("data", &data)]);
+        if let Some(logs) = &mut task.logs
+            && !logs.pending.is_empty()
+        {
+            let mut data = Vec::with_capacity(logs.pending.len() + 2);
+            data.push(b'[');
+            data.append(&mut logs.pending);
+            data.push(b']');
+            let lines = report(id, task.fence, self.now, What::Logs);
+            self.outbox.push(&lines, &[("data", &data)]);
+        }
     }
 
     /// The instance is gone or does not answer: the effect may or may not have begun.
     pub fn lose(&mut self, id: TaskId, label: &str, why: &str) {
-        self.flush_logs(id);
+        self.flush(id);
         let Some(task) = self.hand.remove(&id) else {
             return;
         };

@@ -60,6 +60,45 @@ async fn noise_slows_its_maker_and_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_signs_of_life_is_not_passed_on() {
+    let mut house = house_with("flood-signs").await;
+    let ask = house.ask("flood-signs", "go", Effect::Once);
+    house.send(&ask).await;
+    let (manifest, folder) = echo();
+    house.offer(&manifest, &folder, "sha256:echo").await;
+    for _ in 0..20 {
+        let noop = house.ask("echo", "noop", Effect::Idempotent);
+        assert_eq!(house.run(&noop).await.event, Event::Ended);
+    }
+    assert_eq!(house.end(&ask).await.event, Event::Ended);
+    let task = ask.task;
+    let of = |event| {
+        house
+            .said
+            .iter()
+            .filter(move |s| s.task == task && s.event == event)
+    };
+    // Ten per second at most, and the first checkpoints, while 60,000 came in.
+    assert!(
+        of(Event::Progress).count() < 600,
+        "{}",
+        of(Event::Progress).count()
+    );
+    assert!(
+        of(Event::Checkpoint).count() < 600 + 64,
+        "{}",
+        of(Event::Checkpoint).count()
+    );
+    let last = of(Event::Checkpoint).last().unwrap().data.clone();
+    assert_eq!(
+        last,
+        Some(serde_json::json!({"n": 59_999})),
+        "the newest is not lost"
+    );
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lines_that_are_no_frames_are_named_and_skipped() {
     for (name, complaint) in [
         ("garbage", "invalid line on stdout"),

@@ -9,7 +9,7 @@ use sengu_runtime_process::ProcessRuntime;
 use std::path::Path;
 
 async fn checked(manifest: &Manifest, folder: &Path) -> Vec<Check> {
-    let state = tempfile::tempdir().unwrap();
+    let state = tempfile::tempdir().expect("a temporary directory");
     let runtime = ProcessRuntime::new(state.path().to_owned());
     let checks = check(&runtime, manifest, folder).await;
     let left = std::fs::read_dir(state.path().join("instances")).map_or(0, Iterator::count);

@@ -47,6 +47,14 @@ def go(task):
         for _ in range(400):
             sys.stdout.write("noise " * 20_000 + "\n")
         done(task)
+    elif HOW == "flood-signs":
+        # Valid frames, each harmless: beats, progress, checkpoints, empty readings.
+        more = {"id": task["id"]}
+        for n in range(60_000):
+            say(type="beat")
+            say(type="progress", message=f"step {n}", checkpoint={"n": n}, **more)
+            say(type="reading", readings=[], **more)
+        done(task)
     elif HOW == "garbage":
         sys.stdout.write("Traceback: this is not JSON\n[1,2]\n{\"type\":\"dance\"}\n\x00\xff\n")
         done(task) if action == "go" else refuse(task)

@@ -68,8 +68,17 @@ impl House {
     }
 
     pub async fn open(seal_key: Option<SealKey>) -> House {
-        let state = tempfile::tempdir().expect("a temporary directory");
         let broker = Arc::new(MemoryBroker::new());
+        House::behind(broker.clone(), broker, seal_key).await
+    }
+
+    /// With a broker of the WEE's own before the one of the test.
+    pub async fn behind(
+        wees: Arc<dyn Broker>,
+        broker: Arc<MemoryBroker>,
+        seal_key: Option<SealKey>,
+    ) -> House {
+        let state = tempfile::tempdir().expect("a temporary directory");
         let reports = broker.subscribe(Queue::reports(), 1 << 20).await;
         let runtime = Arc::new(ProcessRuntime::new(state.path().to_owned()));
         let config = WeeConfig {
@@ -79,7 +88,7 @@ impl House {
             seal_key,
         };
         let runtimes: Vec<Arc<dyn Runtime>> = vec![runtime.clone()];
-        let wee = sengu_execution::start(config, broker.clone(), runtimes);
+        let wee = sengu_execution::start(config, wees, runtimes);
         House {
             broker,
             runtime,

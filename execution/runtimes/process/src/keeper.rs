@@ -5,7 +5,7 @@
 use crate::group::{self, Leader};
 use crate::remember::{Memory, Remembered, boot_id};
 use futures::future::BoxFuture;
-use rustix::process::{Pid, Resource, Rlimit, WaitId, WaitIdOptions, prlimit, waitid};
+use rustix::process::{Pid, Resource, Rlimit, WaitId, WaitIdOptions, getrlimit, prlimit, waitid};
 use sengu_execution::runtime::{Attached, Exit, RuntimeError};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -195,7 +195,11 @@ fn remember(plan: &Plan, pid: Pid, memory: &Memory) -> Result<(), RuntimeError> 
 
 /// Limits that hold for the worker and what it starts. One that cannot be set is not a reason to refuse work.
 fn limit(pid: Pid) {
-    let set = |resource, most| {
+    let set = |resource, most: u64| {
+        // Nobody but root may raise what sengu itself was given.
+        let most = getrlimit(resource)
+            .maximum
+            .map_or(most, |own| own.min(most));
         let limit = Rlimit {
             current: Some(most),
             maximum: Some(most),
