@@ -89,7 +89,7 @@ async fn a_flood_of_signs_of_life_is_not_passed_on() {
         "{}",
         of(Event::Checkpoint).count()
     );
-    let last = of(Event::Checkpoint).last().unwrap().data.clone();
+    let last = of(Event::Checkpoint).next_back().unwrap().data.clone();
     assert_eq!(
         last,
         Some(serde_json::json!({"n": 59_999})),
