@@ -18,9 +18,12 @@ use std::time::{Duration, Instant};
 /// One run may take this long; the demo gives up then and says so.
 const RUN_MAX: Duration = Duration::from_secs(90);
 /// Racks whose servers are switched off.
-const RACKS: usize = 4;
+const RACKS: usize = 8;
 const BATCH: &str = "10%";
 const MAX_FAIL: &str = "5%";
+/// 5% of a dozen servers is none at all, and one of them is in trouble.
+const MAX_FAIL_OF_FEW: &str = "10%";
+const FEW: usize = 20;
 /// Of the servers to be changed, this one has another certificate than the one pinned.
 const IMPOSTOR: usize = 24;
 /// The scheduled sweeps are watched this long.
@@ -70,9 +73,16 @@ pub struct RunTold {
     pub tasks_per_second: f64,
     /// Attempts beyond the first.
     pub retries: u64,
-    /// Why attempts were repeated, and how often.
-    pub retried: Vec<(String, u64)>,
+    /// Why attempts were repeated, most frequent first.
+    pub retried: Vec<Retried>,
     pub failures: Vec<Value>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Retried {
+    /// One of the reasons that are alike.
+    pub reason: String,
+    pub count: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -217,9 +227,9 @@ impl Story<'_> {
             .collect();
         let mut by_name = chosen.clone();
         by_name.sort();
-        if chosen.len() >= 20 {
+        if chosen.len() >= FEW {
             for (i, name) in by_name.iter().enumerate() {
-                match i % 32 {
+                match i % 64 {
                     // Says 503 once, then works.
                     3 => redfish.fault(name, "busy", Some(200), Some(1)).await?,
                     // Does it, and hangs up instead of saying so.
@@ -228,21 +238,35 @@ impl Story<'_> {
                 }
             }
         }
-        let selector = format!("kind={CHANGED_KIND},rack in ({})", racks.join(","));
+        let max_fail = if chosen.len() < FEW {
+            MAX_FAIL_OF_FEW
+        } else {
+            MAX_FAIL
+        };
+        let selector = format!(
+            "kind={CHANGED_KIND},rack<={}",
+            racks.last().map_or("", String::as_str)
+        );
         let command = format!(
-            "sengu run power.set state=off -l {} --batch {BATCH} --max-fail {MAX_FAIL}",
+            "sengu run power.set state=off -l {} --batch {BATCH} --max-fail {max_fail}",
             quoted(&selector)
         );
         self.teller
             .section("Change: switch servers off, and kill their worker in the middle");
         self.teller.command(&command);
         let spec = json!({"action": "power.set", "params": {"state": "off"}, "selector": selector,
-            "batch": BATCH, "maxFail": MAX_FAIL});
+            "batch": BATCH, "maxFail": max_fail});
         let run: Value = self.client.post("/v1/runs", &[], &spec).await?;
         let mut killed = None;
         let run = self.follow(run, Some(&mut killed)).await?;
         let mut told = self.told(&run, &command).await?;
         told.selector = selector;
+        if killed.is_none() {
+            self.teller.fact(
+                "killed",
+                "none: no worker was at work when it was looked for",
+            );
+        }
         self.tell_run(&told);
         report.change = told;
         report.killed = killed;
@@ -539,16 +563,23 @@ impl Story<'_> {
                 .client
                 .list::<Value>("/v1/tasks", &[("run", &name)], usize::MAX)
                 .await?;
-            let mut reasons = BTreeMap::<String, u64>::new();
+            let mut alike = BTreeMap::<String, Retried>::new();
             for task in &tasks.items {
                 let history = task.pointer("/ending/history").and_then(Value::as_array);
                 for line in history.into_iter().flatten().filter_map(Value::as_str) {
-                    *reasons.entry(reason(line)).or_default() += 1;
+                    let reason = reason(line);
+                    let first = || Retried {
+                        reason: reason.to_owned(),
+                        count: 0,
+                    };
+                    alike
+                        .entry(without_numbers(reason))
+                        .or_insert_with(first)
+                        .count += 1;
                 }
             }
-            let mut reasons: Vec<(String, u64)> = reasons.into_iter().collect();
-            reasons.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-            told.retried = reasons;
+            told.retried = alike.into_values().collect();
+            told.retried.sort_by_key(|r| std::cmp::Reverse(r.count));
         }
         Ok(told)
     }
@@ -586,9 +617,10 @@ impl Story<'_> {
             &format!("{}{changed}", output::thousands(told.done)),
             Tone::Good,
         );
-        for (i, (reason, n)) in told.retried.iter().take(LISTED_MAX).enumerate() {
+        for (i, retried) in told.retried.iter().take(LISTED_MAX).enumerate() {
             let name = if i == 0 { "tried again" } else { "" };
-            self.teller.fact(name, &format!("{n:>3} x {reason}"));
+            self.teller
+                .fact(name, &format!("{:>3} x {}", retried.count, retried.reason));
         }
         for (i, failure) in told.failures.iter().enumerate() {
             let name = if i == 0 { "not done" } else { "" };
@@ -608,25 +640,18 @@ impl Story<'_> {
     }
 }
 
-/// The reason of a repeated attempt (`<time> attempt <n>: <reason>`) without what differs from task to task.
-fn reason(line: &str) -> String {
-    let line = line.split_once(" attempt ").map_or(line, |(_, rest)| {
-        rest.split_once(": ").map_or(rest, |(_, reason)| reason)
-    });
-    let mut out = String::new();
-    let mut in_number = false;
-    for c in line.chars().take(REASON_CHARS_MAX) {
-        if c.is_ascii_digit() {
-            if !in_number {
-                out.push('#');
-            }
-            in_number = true;
-        } else {
-            in_number = false;
-            out.push(c);
-        }
-    }
-    out
+/// The reason of a repeated attempt, from `<time> attempt <n>: <reason>`.
+fn reason(line: &str) -> &str {
+    let noted = line
+        .split_once(" attempt ")
+        .and_then(|(_, rest)| rest.split_once(": "));
+    noted.map_or(line, |(_, reason)| reason)
+}
+
+/// Reasons that differ in numbers alone (addresses, times, sizes) are alike.
+fn without_numbers(reason: &str) -> String {
+    let kept = |c: &char| !c.is_ascii_digit();
+    reason.chars().filter(kept).take(REASON_CHARS_MAX).collect()
 }
 
 #[cfg(test)]
@@ -635,9 +660,12 @@ mod tests {
 
     #[test]
     fn like_reasons_are_counted_together() {
+        let one = "2026-11-20T13:42:48.000Z attempt 1: busy: again in 200 ms";
+        let two = "2026-11-20T13:42:49.123Z attempt 2: busy: again in 1300 ms";
         assert_eq!(
-            reason("busy: again in 200 ms"),
-            reason("busy: again in 1300 ms")
+            (reason(one), reason("odd")),
+            ("busy: again in 200 ms", "odd")
         );
+        assert_eq!(without_numbers(reason(one)), without_numbers(reason(two)));
     }
 }
