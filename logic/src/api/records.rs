@@ -74,18 +74,31 @@ pub(super) async fn apply(
             Refusal(Problem::new(Code::Syntax, format!("body: {e}")).hint(hint))
         })?
     };
-    // Reading a large set takes seconds of CPU: not on the thread that serves others.
-    let sources = request.sources;
-    let read = tokio::task::spawn_blocking(move || documents::read(&sources)).await;
-    let documents = read.map_err(|e| {
-        tracing::error!(error = %e, "documents could not be read");
+    let documents = read_documents(request.sources).await?;
+    let (results, revision) = logic.apply(documents, request.dry_run).await?;
+    Ok(json(StatusCode::OK, ApplyAnswer { results, revision }))
+}
+
+/// Reads the sources on a thread of their own: a large set takes seconds of CPU that belong to others, and what it
+/// allocates goes back to the system when the thread ends, which a pool's thread would keep.
+async fn read_documents(sources: Vec<Source>) -> Answer<Vec<documents::Document>> {
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("read-documents".to_owned());
+    let started = thread.spawn(move || {
+        // The caller may have gone away; then nobody wants it.
+        let _ = reply.send(documents::read(&sources));
+    });
+    let failed = || {
         Refusal(Problem::new(
             Code::Internal,
             "the documents could not be read",
         ))
-    })??;
-    let (results, revision) = logic.apply(documents, request.dry_run).await?;
-    Ok(json(StatusCode::OK, ApplyAnswer { results, revision }))
+    };
+    started.map_err(|e| {
+        tracing::error!(error = %e, "no thread to read documents");
+        failed()
+    })?;
+    Ok(answer.await.map_err(|_| failed())??)
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
