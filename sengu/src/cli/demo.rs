@@ -5,6 +5,7 @@
 
 mod children;
 mod fleet;
+mod report;
 mod story;
 mod tell;
 
@@ -132,7 +133,7 @@ impl Play {
         data: &DataDir,
         teller: &mut Teller,
         begun: Instant,
-    ) -> anyhow::Result<story::Report> {
+    ) -> anyhow::Result<report::Report> {
         teller.title(args.targets);
         teller.section("Start");
         let up = self.up.insert(Up::start(program, &data.path)?);

@@ -5,12 +5,12 @@ use super::super::progress::{Loudness, Progress};
 use super::super::views::{number, text};
 use super::super::{describe, observe, run, views, wait};
 use super::children::{self, Seen, Twins};
-use super::fleet::{self, Group};
+use super::fleet;
+use super::report::{Claim, Killed, Report, Retried, RunTold, ScheduleTold};
 use super::tell::{Teller, ms, quoted};
 use crate::client::Client;
 use crate::output::{self, Tone};
 use anyhow::{Context as _, bail};
-use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -35,80 +35,6 @@ const CHANGED_KIND: &str = "redfish";
 const CHANGED_PROGRAM: &str = "sengu-worker-redfish";
 /// The effect that the twin counts when a server is asked to shut down.
 const EFFECT: &str = "power.off";
-
-/// All that was seen, as `--json` prints it.
-#[derive(Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Report {
-    /// Every claim held.
-    pub honest: bool,
-    pub seconds: f64,
-    pub targets: u64,
-    pub server: Value,
-    pub records_applied: u64,
-    pub apply_ms: u64,
-    pub sweep: RunTold,
-    pub change: RunTold,
-    pub killed: Option<Killed>,
-    pub retry: Option<RunTold>,
-    pub schedule: Option<ScheduleTold>,
-    pub claims: Vec<Claim>,
-    pub fleet: Vec<Group>,
-}
-
-#[derive(Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RunTold {
-    pub run: String,
-    pub command: String,
-    pub selector: String,
-    pub phase: String,
-    pub targets: u64,
-    pub batches: u64,
-    pub done: u64,
-    pub changed: u64,
-    pub failed: u64,
-    pub unknown: u64,
-    pub ms: u64,
-    pub tasks_per_second: f64,
-    /// Attempts beyond the first.
-    pub retries: u64,
-    /// Why attempts were repeated, most frequent first.
-    pub retried: Vec<Retried>,
-    pub failures: Vec<Value>,
-}
-
-#[derive(Debug, Serialize)]
-pub struct Retried {
-    /// One of the reasons that are alike.
-    pub reason: String,
-    pub count: u64,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Killed {
-    pub program: String,
-    pub pid: u32,
-    pub batch: u64,
-    pub tasks_in_hand: u64,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ScheduleTold {
-    pub every: String,
-    pub ms: u64,
-    pub targets_seen: u64,
-    pub tasks_ended: u64,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Claim {
-    pub claim: String,
-    pub holds: bool,
-}
 
 pub struct Story<'a> {
     pub client: Client,

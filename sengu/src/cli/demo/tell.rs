@@ -1,6 +1,6 @@
 //! How the demo looks: sections of short lines; nothing but plain text when nobody watches.
 
-use super::story::Report;
+use super::report::Report;
 use crate::output::{self, Paint, Tone};
 use std::path::Path;
 use std::time::Duration;
