@@ -211,7 +211,6 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         }
         Verb::Openapi(args) => return openapi::run(&args),
         Verb::Completions(args) => return Ok(completions::run(&args)),
-        Verb::Openapi(args) => return Ok(openapi::run(&args)),
         Verb::Help(args) => return help(&args),
         Verb::Config(args) => return config::run(&args, &context),
         verb => verb,

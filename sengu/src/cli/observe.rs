@@ -75,7 +75,10 @@ pub async fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let targets = observed(&client, &run).await?;
     match args.output.format {
         Format::Json | Format::Yaml => {
-            output::print_value(args.output.format, &json!({"run": run, "targets": targets}))?;
+            // The Run record, and beside it what was seen.
+            let mut document = run;
+            document["targets"] = Value::Array(targets);
+            output::print_value(args.output.format, &document)?;
             return Ok(exit);
         }
         Format::Name => {}
