@@ -5,6 +5,7 @@ use crate::cpu;
 use anyhow::{Context as _, Result};
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -93,7 +94,7 @@ impl Peers {
     /// Runs a command with the peers' environment, to its end.
     ///
     /// # Errors
-    /// When it cannot be started or fails; what it said is in the error.
+    /// When it cannot be started or prints nothing; what it said is in the error.
     pub fn run(&self, command: &mut Command) -> Result<PeerRun> {
         let waited = cpu::waited_s();
         let started = std::time::Instant::now();
@@ -108,10 +109,15 @@ impl Peers {
             cpu_s: cpu::waited_s() - waited,
             wall_s: started.elapsed().as_secs_f64(),
         };
-        if !output.status.success() && run.output.trim().is_empty() {
+        if run.output.trim().is_empty() {
             let said = String::from_utf8_lossy(&output.stderr);
-            let tail: Vec<&str> = said.lines().rev().take(3).collect();
-            anyhow::bail!("{}: {}", output.status, tail.join(" | "));
+            let mut tail: Vec<&str> = said.lines().rev().take(3).collect();
+            tail.reverse();
+            anyhow::bail!(
+                "it printed nothing, {}: {}",
+                output.status,
+                tail.join(" | ")
+            );
         }
         Ok(run)
     }
@@ -120,6 +126,8 @@ impl Peers {
 /// Scripts import from `node_modules` beside them, so they are copied to where that is theirs.
 fn copy(folder: &Path, home: &Path) -> Result<tempfile::TempDir> {
     let copy = tempfile::tempdir().context("make a folder for the peers' scripts")?;
+    // Servers that the scripts start as other users begin in it.
+    fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o755))?;
     let entries = fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
     for entry in entries {
         let entry = entry?;
