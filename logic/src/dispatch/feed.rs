@@ -118,7 +118,15 @@ impl Dispatch {
             stage: Stage::Waiting,
             payload: ready.payload,
         };
-        self.lanes.insert(task, &limits, now, refill)
+        let (id, start_by) = (task.id, task.payload.start_by);
+        let inserted = self.lanes.insert(task, &limits, now, refill);
+        if inserted == Inserted::Queued
+            && let Some(start_by) = start_by
+        {
+            // It ends in time even if nothing is there that could take it.
+            self.lanes.deadline(id, start_by.plus_ms(1));
+        }
+        inserted
     }
 
     /// Asks the store for more where there is room.
@@ -142,6 +150,7 @@ impl Dispatch {
             );
             self.feed.loads.push(Box::pin(async move {
                 let tasks = store.open_tasks(priority, line, after, limit).await;
+                rest_after(&tasks).await;
                 Page {
                     what: What::Line(priority, line),
                     limit,
@@ -153,6 +162,7 @@ impl Dispatch {
             let (store, limit) = (self.shared.store.clone(), limits::LANE_WINDOW_MAX);
             self.feed.loads.push(Box::pin(async move {
                 let tasks = store.lane_tasks(target, after, limit).await;
+                rest_after(&tasks).await;
                 Page {
                     what: What::Lane(target),
                     limit,
@@ -208,7 +218,12 @@ impl Dispatch {
             What::Lane(target) => {
                 let mut full = false;
                 for open in tasks {
-                    full |= self.take_open(open, now, true) == Inserted::LaneFull;
+                    let id = open.id;
+                    match self.take_open(open, now, true) {
+                        Inserted::LaneFull => full = true,
+                        _ if full => {}
+                        _ => self.lanes.looked_at(target, id),
+                    }
                 }
                 self.lanes.refilled(target, count < page.limit && !full);
             }
@@ -302,6 +317,13 @@ impl Dispatch {
                 wee: None,
             },
         })
+    }
+}
+
+/// A store that cannot be read is asked again, but not at once.
+async fn rest_after(tasks: &Result<Vec<OpenTask>, StoreError>) {
+    if tasks.is_err() {
+        tokio::time::sleep(Duration::from_millis(limits::RETRY_FIRST_MS)).await;
     }
 }
 

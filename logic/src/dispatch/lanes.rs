@@ -4,6 +4,9 @@
 //! together stay within the target's session limit, its rate, and its rest after `busy`. Each queue (zone, kind, class) has
 //! a window; the last part of it is kept for people. It must never look at the whole backlog to pick one task.
 
+mod altered;
+mod look;
+
 use sengu_model::manifest::LaneLimits;
 use sengu_model::task::Priority;
 use sengu_model::{Class, TaskId, Time, Uid, limits};
@@ -73,6 +76,9 @@ pub enum Blocked {
     No,
 }
 
+/// Longest time between two starts on one target.
+const INTERVAL_MAX_MS: u64 = 86_400_000;
+
 #[derive(Debug, Default)]
 struct Lane {
     changes: VecDeque<TaskId>,
@@ -88,8 +94,10 @@ struct Lane {
     more_after: Option<TaskId>,
     /// The store is being asked for more.
     refilling: bool,
-    /// In which ready list the lane stands, by class.
-    listed: [Option<Priority>; 2],
+    /// In which ready list of which queue the lane stands, by class.
+    listed: [Option<(QueueIndex, Priority)>; 2],
+    /// Something was left in the store while the rest was on its way.
+    again: bool,
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +112,17 @@ struct QueueState {
 enum Timer {
     Lane(Uid),
     Lease(TaskId),
+    /// Not worth beginning after this.
+    Deadline(TaskId),
+}
+
+/// Tasks whose time has come.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Out, and their lease must be looked at.
+    pub leases: Vec<TaskId>,
+    /// Waiting, and their deadline has passed.
+    pub late: Vec<TaskId>,
 }
 
 #[derive(Debug)]
@@ -216,21 +235,34 @@ impl<P> Lanes<P> {
                 && !lane.refilling
             {
                 lane.refilling = true;
+                lane.again = false;
                 out.push((uid, after));
             }
         }
         out
     }
 
-    /// The rest of a lane was read up to its end, or to a full lane.
+    /// The rest of a lane was read, up to its end or not. What is left is read again when there is room.
     pub fn refilled(&mut self, target: Uid, reached_end: bool) {
         if let Some(lane) = self.lanes.get_mut(&target) {
             lane.refilling = false;
-            if reached_end {
+            if reached_end && !lane.again {
                 lane.more_after = None;
+            }
+            if lane.wants_more() {
+                self.refills.push(target);
             }
         }
         self.drop_if_idle(target);
+    }
+
+    /// A task of the rest of its lane was looked at and needs no reading again.
+    pub fn looked_at(&mut self, target: Uid, id: TaskId) {
+        if let Some(lane) = self.lanes.get_mut(&target)
+            && !lane.again
+        {
+            lane.more_after = lane.more_after.map(|after| after.max(id));
+        }
     }
 
     /// Puts a waiting task into its lane. `refill`: it was read as the rest of its lane.
@@ -246,26 +278,21 @@ impl<P> Lanes<P> {
         }
         let (id, target, class, priority) = (task.id, task.target, task.class, task.priority);
         let lane = self.lanes.entry(target).or_default();
-        lane.sessions = limits.sessions.max(1);
-        lane.interval_ms = if limits.rate_per_s > 0.0 {
-            (1000.0 / limits.rate_per_s).ceil() as u64
-        } else {
-            0
-        };
+        lane.bear(limits);
         if priority == Priority::Sweep {
             if lane.sweep {
                 return Inserted::Coalesced;
             }
             lane.sweep = true;
         } else {
-            if lane.more_after.is_some() && !refill {
-                return Inserted::LaneFull;
-            }
             let queued = lane.changes.len() + lane.reads.len();
-            if queued >= limits::LANE_WINDOW_MAX {
-                // Everything after the last one taken stays in the store.
-                let last = lane.changes.iter().chain(&lane.reads).max().copied();
-                lane.more_after = lane.more_after.max(last);
+            let full = queued >= limits::LANE_WINDOW_MAX;
+            if full || (lane.more_after.is_some() && !refill) {
+                // Ids may come out of order: it must be among those that are read later.
+                let before = TaskId(id.0.saturating_sub(1));
+                lane.more_after = Some(lane.more_after.map_or(before, |after| after.min(before)));
+                // A page on its way may have been read before this one was stored.
+                lane.again |= lane.refilling;
                 return Inserted::LaneFull;
             }
             if refill {
@@ -295,6 +322,7 @@ impl<P> Lanes<P> {
         let Some(lane) = self.lanes.get_mut(&target) else {
             return;
         };
+        lane.pass_waiting_reads(class, &self.tasks, now);
         let head = match class {
             Class::Control if lane.changing.is_some() => None,
             Class::Control => lane.changes.front(),
@@ -311,10 +339,12 @@ impl<P> Lanes<P> {
             self.timers.push(Reverse((at, Timer::Lane(target))));
             return;
         }
-        if lane.listed[slot(class)].is_some_and(|p| list(p) <= list(head.priority)) {
+        if lane.listed[slot(class)]
+            .is_some_and(|(queue, p)| queue == head.queue && list(p) <= list(head.priority))
+        {
             return;
         }
-        lane.listed[slot(class)] = Some(head.priority);
+        lane.listed[slot(class)] = Some((head.queue, head.priority));
         self.queues[head.queue.0 as usize].ready[list(head.priority)].push_back((target, class));
     }
 
@@ -342,10 +372,13 @@ impl<P> Lanes<P> {
             let Some(lane) = self.lanes.get_mut(&target) else {
                 continue;
             };
-            if lane.listed[slot(class)].is_none_or(|p| list(p) != list(priority)) {
+            if lane.listed[slot(class)]
+                .is_none_or(|(q, p)| q.0 as usize != index || list(p) != list(priority))
+            {
                 continue; // listed again elsewhere meanwhile
             }
             lane.listed[slot(class)] = None;
+            lane.pass_waiting_reads(class, &self.tasks, now);
             let free = lane.in_hand < lane.sessions
                 && (class == Class::Observe || lane.changing.is_none());
             let ready_at = lane.cool_until.max(lane.next_start);
@@ -358,7 +391,10 @@ impl<P> Lanes<P> {
             if !free {
                 continue;
             }
-            if ready_at.max(task.not_before) > now || list(task.priority) != list(priority) {
+            if ready_at.max(task.not_before) > now
+                || list(task.priority) != list(priority)
+                || task.queue.0 as usize != index
+            {
                 self.offer(target, class, now);
                 continue;
             }
@@ -369,10 +405,10 @@ impl<P> Lanes<P> {
                 lane.changing = Some(task.id);
             }
             lane.next_start = now.plus_ms(lane.interval_ms);
-            let low = lane.changes.len() + lane.reads.len() <= limits::LANE_WINDOW_MAX / 4;
+            let low = lane.wants_more();
             let (id, place) = (task.id, (task.priority, task.line));
             self.queues[index].in_flight += 1;
-            if low && lane.more_after.is_some() && !lane.refilling {
+            if low {
                 self.refills.push(target);
             }
             self.waits_no_more(place.0, place.1);
@@ -440,10 +476,7 @@ impl<P> Lanes<P> {
             if task.priority == Priority::Sweep {
                 lane.sweep = false;
             }
-            if lane.more_after.is_some()
-                && !lane.refilling
-                && lane.changes.len() + lane.reads.len() <= limits::LANE_WINDOW_MAX / 4
-            {
+            if lane.wants_more() {
                 self.refills.push(task.target);
             }
         }
@@ -486,9 +519,14 @@ impl<P> Lanes<P> {
         }
     }
 
-    /// Fires what is due; gives the tasks whose lease must be looked at.
-    pub fn due(&mut self, now: Time) -> Vec<TaskId> {
-        let mut leases = Vec::new();
+    /// Looks at the waiting task `id` again at `at`, after which it is not worth beginning.
+    pub fn deadline(&mut self, id: TaskId, at: Time) {
+        self.timers.push(Reverse((at, Timer::Deadline(id))));
+    }
+
+    /// Fires what is due.
+    pub fn due(&mut self, now: Time) -> Due {
+        let mut due = Due::default();
         while let Some(Reverse((at, timer))) = self.timers.peek().copied() {
             if at > now {
                 break;
@@ -501,57 +539,25 @@ impl<P> Lanes<P> {
                 }
                 Timer::Lease(id) => {
                     if self.tasks.get(&id).is_some_and(|t| out(t.stage)) {
-                        leases.push(id);
+                        due.leases.push(id);
+                    }
+                }
+                Timer::Deadline(id) => {
+                    if self
+                        .tasks
+                        .get(&id)
+                        .is_some_and(|t| t.stage == Stage::Waiting)
+                    {
+                        due.late.push(id);
                     }
                 }
             }
         }
-        leases
+        due
     }
 
     pub fn next_timer(&self) -> Option<Time> {
         self.timers.peek().map(|Reverse((at, _))| *at)
-    }
-
-    /// Why the task does not go.
-    pub fn blocked(&self, id: TaskId, now: Time) -> Blocked {
-        let Some(task) = self.tasks.get(&id) else {
-            return Blocked::No;
-        };
-        if task.stage != Stage::Waiting {
-            return Blocked::No;
-        }
-        if let Some(lane) = self.lanes.get(&task.target) {
-            let at = task.not_before.max(lane.cool_until).max(lane.next_start);
-            if task.class == Class::Control {
-                match (lane.changing, lane.changes.front()) {
-                    (Some(holder), _) => return Blocked::Holder(holder),
-                    (None, Some(first)) if *first != id => return Blocked::Behind(*first),
-                    _ => {}
-                }
-            }
-            if lane.in_hand >= lane.sessions {
-                return Blocked::Sessions(lane.sessions);
-            }
-            if at > now {
-                return Blocked::Until(at);
-            }
-        }
-        let queue = &self.queues[task.queue.0 as usize];
-        if queue.in_flight >= share(queue.window, task.priority) {
-            return Blocked::Window {
-                in_flight: queue.in_flight,
-                window: queue.window,
-            };
-        }
-        Blocked::No
-    }
-
-    /// Tasks of one target in memory: `(holder, in hand, waiting)`.
-    pub fn lane(&self, target: Uid) -> (Option<TaskId>, u16, usize) {
-        self.lanes.get(&target).map_or((None, 0, 0), |l| {
-            (l.changing, l.in_hand, l.changes.len() + l.reads.len())
-        })
     }
 
     fn drop_if_idle(&mut self, target: Uid) {
@@ -578,6 +584,43 @@ impl<P> Lanes<P> {
                 || l.refilling
                 || l.cool_until.max(l.next_start) > now
         });
+    }
+}
+
+impl Lane {
+    fn bear(&mut self, limits: &LaneLimits) {
+        self.sessions = limits.sessions.max(1);
+        self.interval_ms = if limits.rate_per_s > 0.0 {
+            // Slower than one a day is a slip of the pen, and would look like a lane that hangs.
+            ((1000.0 / limits.rate_per_s).ceil() as u64).min(INTERVAL_MAX_MS)
+        } else {
+            0
+        };
+    }
+
+    /// Whether the rest should be read from the store now.
+    fn wants_more(&self) -> bool {
+        self.more_after.is_some()
+            && !self.refilling
+            && self.changes.len() + self.reads.len() <= limits::LANE_WINDOW_MAX / 4
+    }
+
+    /// A read that waits for its retry must not hold up the others: those that may go stand before it.
+    fn pass_waiting_reads<P>(&mut self, class: Class, tasks: &HashMap<TaskId, Task<P>>, now: Time) {
+        let not_before = |id: &TaskId| tasks.get(id).map_or(Time(0), |t| t.not_before);
+        if class == Class::Control || self.reads.front().is_none_or(|id| not_before(id) <= now) {
+            return;
+        }
+        let first = self.reads.iter().position(|id| not_before(id) <= now);
+        let first = first.or_else(|| {
+            let soonest = self.reads.iter().enumerate();
+            soonest
+                .min_by_key(|(_, id)| not_before(id))
+                .map(|(at, _)| at)
+        });
+        if let Some(id) = first.and_then(|at| self.reads.remove(at)) {
+            self.reads.push_front(id);
+        }
     }
 }
 

@@ -314,8 +314,12 @@ impl Dispatch {
                 _ = idle.tick() => self.lanes.sweep_idle(clock::now()),
             }
             let now = clock::now();
-            for task in self.lanes.due(now) {
+            let due = self.lanes.due(now);
+            for task in due.leases {
                 self.lease_over(task, now);
+            }
+            for task in due.late {
+                self.too_late(task, now);
             }
             self.ask_for_more();
             self.pump(now);

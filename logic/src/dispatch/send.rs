@@ -35,8 +35,7 @@ impl Dispatch {
                 continue;
             }
             if payload.start_by.is_some_and(|by| by < now) && payload.probing.is_none() {
-                let why = "its deadline passed before it could be sent".to_owned();
-                self.end(id, Outcome::Expired { why }, None, now);
+                self.too_late(id, now);
                 continue;
             }
             if let Some(outcome) = self.refused(id) {
@@ -65,6 +64,15 @@ impl Dispatch {
         self.publish(&free, now);
         if more {
             self.pump(now);
+        }
+    }
+
+    /// Its deadline has passed and it was not begun; a probe has none, since what it asks about was begun.
+    pub(super) fn too_late(&mut self, id: TaskId, now: Time) {
+        let probing = |task: &super::Task| task.payload.probing.is_some();
+        if !self.lanes.get(id).is_none_or(probing) {
+            let why = "its deadline passed before it could be sent".to_owned();
+            self.end(id, Outcome::Expired { why }, None, now);
         }
     }
 
