@@ -136,12 +136,16 @@ impl Kind {
                 Code::InvalidField,
                 &mut faults,
             );
+            for fault in &mut faults {
+                let hint = || format!("sengu explain {}", self.name());
+                fault.hint.get_or_insert_with(hint);
+            }
         } else if config.as_object().is_none_or(|o| !o.is_empty()) {
             faults.push(Fault {
                 place: "spec.config".to_owned(),
                 code: Code::InvalidField,
                 message: format!("kind {} takes no config", self.name()),
-                hint: None,
+                hint: Some("leave config out".to_owned()),
             });
         }
         for key in spec.identity.keys() {

@@ -440,6 +440,10 @@ impl Logic {
     }
 }
 
+/// The forms that a selector knows, for who wrote one that is none.
+pub const SELECTOR_HINT: &str =
+    "terms are joined by commas: site=tyo1, rack in (r1,r2), firmware<2.0, !retired, name~bmc-*";
+
 /// What stands for a secret value wherever it would be shown.
 pub const HIDDEN: &str = "***";
 

@@ -35,6 +35,7 @@ pub fn router(logic: Arc<Logic>) -> Router {
             logic.clone(),
             idempotency::remember,
         ))
+        .layer(middleware::from_fn(carry_through))
         .layer(middleware::from_fn_with_state(logic.clone(), authenticate));
     guarded
         .route("/healthz", axum::routing::get(system::healthz))
@@ -201,6 +202,21 @@ async fn authenticate(State(logic): State<Arc<Logic>>, request: Request, next: N
         "send `Authorization: Bearer <token>`; it is in the file `token` of the data directory",
     ))
     .into_response()
+}
+
+/// A change that was begun is carried to its end, whoever still listens: a caller who goes away between the commit and
+/// what follows it would leave tasks in the store that nobody sends.
+async fn carry_through(request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(%error, "request not carried through");
+            Refusal(Problem::new(Code::Internal, "the request ended early")).into_response()
+        }
+    }
 }
 
 /// Compares in a time that does not depend on where they differ.

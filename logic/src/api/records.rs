@@ -4,7 +4,7 @@ use super::{Answer, Page, Params, Refusal, json, page_limit, read_body};
 use crate::catalog::clip;
 use crate::core::Logic;
 use crate::documents::{self, KINDS, Source};
-use crate::records::{Applied, hide, not_found};
+use crate::records::{Applied, SELECTOR_HINT, hide, not_found};
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
@@ -138,7 +138,10 @@ pub(super) async fn list(
         .as_deref()
         .unwrap_or_default()
         .parse()
-        .map_err(|e| Refusal(Problem::new(Code::InvalidSelector, format!("{e}"))))?;
+        .map_err(|e| {
+            let problem = Problem::new(Code::InvalidSelector, format!("{e}"));
+            Refusal(problem.hint(SELECTOR_HINT))
+        })?;
     let prefix = params.name.unwrap_or_default();
     let after = params.cursor.unwrap_or_default();
     let revision = *logic.shared.revision.borrow();

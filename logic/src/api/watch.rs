@@ -141,11 +141,21 @@ fn record_events(
         if !kinds.is_empty() && !kinds.iter().any(|k| k == kind) {
             continue;
         }
-        let record: Option<Record> = match (&change.record, status_only) {
-            (None, true) => continue,
-            (None, false) => None,
-            (Some(_), _) => logic.record(kind, &change.name).map(hide),
+        let record = match (&change.record, logic.record(kind, &change.name)) {
+            // A status goes with its target; when that is gone or yet to come, its own change says so.
+            (Some(_), Some(known)) if status_only => Some(known),
+            _ if status_only => continue,
+            (None, _) => None,
+            (Some(_), Some(known)) if known.metadata.revision >= Some(change.revision) => {
+                Some(known)
+            }
+            // Commits are seen in the store before they are in the inventory.
+            (Some(stored), _) => match as_stored(stored) {
+                Some(record) => Some(record),
+                None => continue,
+            },
         };
+        let record = record.map(hide);
         let event = Event::default().id(change.revision.to_string());
         let event = match record {
             Some(record) => event.event("put").json_data(record),
@@ -157,6 +167,13 @@ fn record_events(
         events.extend(event.ok().map(Ok));
     }
     events
+}
+
+fn as_stored(stored: &sengu_store::StoredRecord) -> Option<Record> {
+    let mut record: Record = serde_json::from_slice(&stored.body).ok()?;
+    record.metadata.uid = Some(stored.uid);
+    record.metadata.revision = Some(stored.revision);
+    Some(record)
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]

@@ -5,11 +5,12 @@ use crate::clock;
 use crate::core::Logic;
 use crate::dispatch;
 use crate::inventory::Target;
-use crate::records::{not_found, store_problem};
+use crate::records::{SELECTOR_HINT, not_found, store_problem};
 use crate::tasks::make;
 use sengu_model::kinds::{RunCounts, RunPhase, RunSpec, RunStatus};
 use sengu_model::outcome::Status;
 use sengu_model::problem::{Code, Problem};
+use sengu_model::quantity::Share;
 use sengu_model::task::Priority;
 use sengu_model::{Record, RunId, Selector, TaskId, Uid, limits};
 use sengu_store::{Expect, Op};
@@ -34,9 +35,14 @@ pub struct RunPreview {
 impl Logic {
     /// The targets of a run, in name order, without those excluded.
     fn run_targets(&self, spec: &RunSpec) -> Result<Vec<Arc<Target>>, Problem> {
-        let selector: Selector = spec.selector.parse().map_err(|e| {
-            Problem::new(Code::InvalidSelector, format!("{e}")).hint("sengu help selectors")
-        })?;
+        if matches!(spec.batch, Some(Share::Count(0) | Share::Percent(0.0))) {
+            return Err(Problem::new(Code::InvalidField, "batch is 0 targets")
+                .hint("write a number such as 10 or a share such as 10%"));
+        }
+        let selector: Selector = spec
+            .selector
+            .parse()
+            .map_err(|e| Problem::new(Code::InvalidSelector, format!("{e}")).hint(SELECTOR_HINT))?;
         if spec.selector.is_empty() && spec.targets.is_empty() {
             return Err(
                 Problem::new(Code::NoTargets, "neither targets nor a selector")
