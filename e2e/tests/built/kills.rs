@@ -42,6 +42,7 @@ fn finish(sengu: &Instance, runs: Vec<(String, &'static str)>, limit: Duration) 
     let over = |(run, action): (String, &'static str)| {
         let left = end.saturating_duration_since(Instant::now());
         let record = sengu.over(&run, left);
+        println!("{action}: {}", record["status"]);
         let counts = &record["status"]["counts"];
         let open = ["held", "waiting", "active"].map(|c| counts[c].as_u64().unwrap_or(0));
         assert_eq!(open, [0; 3], "{record}");

@@ -1,5 +1,8 @@
 //! Runs of the built program from outside. One program, because linking many would take longer than running them.
 #![allow(clippy::unwrap_used)] // helpers of tests, which clippy does not see as tests
 
+mod bad_input;
+mod cli;
 mod instance;
 mod kills;
+mod watch;
