@@ -2,14 +2,16 @@
 
 use super::sweep::Sweep;
 use crate::Bench;
-use crate::report::{Report, Wanted};
+use crate::report::{Line, Report, Wanted};
+use crate::server::Server;
 use crate::servers::agents::{Agents, COMMUNITY, address};
 use crate::servers::{Process, is_free, listens, program};
 use crate::stats::median;
-use crate::targets;
-use anyhow::{Result, anyhow};
+use crate::{targets, tasks};
+use anyhow::{Result, anyhow, ensure};
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// A peer's script has it written in it.
 const EXPORTER_PORT: u16 = 9116;
@@ -47,25 +49,30 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         warm.cpu_s * 1e3 / n as f64,
         "ms",
     );
+    let scheduled_s = schedule(bench, report, &records, n)?;
     let figure = |state: &str| format!("CPU as a share of snmp_exporter's, {state}");
+    let by_schedule = "a sweep of a Schedule";
     match exporter(bench, report, n) {
         Ok(peer) => {
+            let share = scheduled_s / peer.warm_s;
+            report.figure(&figure(by_schedule), Wanted::AtMost(0.5), share, "x");
             report.figure(
-                &figure("cold"),
+                &figure("a Run, cold"),
                 Wanted::AtMost(0.5),
                 cold.cpu_s / peer.cold_s,
                 "x",
             );
             report.figure(
-                &figure("warm"),
+                &figure("a Run, warm"),
                 Wanted::AtMost(0.5),
                 warm.cpu_s / peer.warm_s,
                 "x",
             );
         }
         Err(why) => {
-            report.not_run(&figure("cold"), Wanted::AtMost(0.5), "x", &why);
-            report.not_run(&figure("warm"), Wanted::AtMost(0.5), "x", &why);
+            report.not_run(&figure(by_schedule), Wanted::AtMost(0.5), "x", &why);
+            report.not_run(&figure("a Run, cold"), Wanted::AtMost(0.5), "x", &why);
+            report.not_run(&figure("a Run, warm"), Wanted::AtMost(0.5), "x", &why);
         }
     }
     Ok(())
@@ -77,6 +84,53 @@ fn record(number: usize) -> Value {
     let mut record = targets::target(&format!("snmp-{number:04}"), &spec);
     record["metadata"]["labels"] = json!({"suite": "snmp"});
     record
+}
+
+/// CPU of one sweep of a Schedule, which is what an exporter that is scraped stands beside: its tasks are volatile.
+/// What sengu uses for itself in that time is counted, too.
+fn schedule(bench: &Bench, report: &mut Report, records: &[Value], n: usize) -> Result<f64> {
+    let server = Server::start(bench)?;
+    let every_s = bench.size(10, 3);
+    let spec = json!({"selector": "suite=snmp", "every": format!("{every_s}s")});
+    let schedule = json!({"apiVersion": "sengu/v1", "kind": "Schedule", "metadata": {"name": "bench"}, "spec": spec});
+    targets::apply(&server, records)?;
+    targets::apply(&server, &[schedule])?;
+    let mut client = server.client()?;
+    // The first sweep starts the worker.
+    let before = tasks::ended(&mut client)?;
+    tasks::wait_ended(&mut client, before, n as u64)?;
+    let (before, cpu, started) = (tasks::ended(&mut client)?, server.cpu()?, Instant::now());
+    std::thread::sleep(Duration::from_secs(3 * every_s as u64));
+    let (after, wall_s) = (tasks::ended(&mut client)?, started.elapsed().as_secs_f64());
+    let used = server.cpu()?.since(cpu);
+    let read = after.all - before.all;
+    ensure!(read > 0, "the Schedule observed nothing");
+    ensure!(
+        after.all == after.done,
+        "{} observations were not done",
+        after.all - after.done
+    );
+    let us = |s: f64| s * 1e6 / read as f64;
+    report.line(&Line {
+        name: "sengu-snmp-schedule",
+        per_s: read as f64 / wall_s,
+        p50_ms: f64::NAN,
+        p99_ms: f64::NAN,
+        n: usize::try_from(read)?,
+        cpu_us: us(used.all_s()),
+        more: format!(
+            "every_s={every_s} sengu_us={:.0} worker_us={:.0}",
+            us(used.root_s),
+            us(used.below_s)
+        ),
+    });
+    report.figure(
+        "CPU per agent, sengu + worker, by a Schedule",
+        Wanted::Nothing,
+        us(used.all_s()) / 1e3,
+        "ms",
+    );
+    Ok(used.all_s() * n as f64 / read as f64)
 }
 
 struct Exporter {
