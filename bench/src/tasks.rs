@@ -98,6 +98,15 @@ pub fn ended(client: &mut Client) -> Result<Ended> {
     Ok(ended)
 }
 
+/// A counter or gauge without labels.
+pub fn metric(client: &mut Client, name: &str) -> Result<u64> {
+    let text = client.get_text("/metrics")?;
+    let value = text
+        .lines()
+        .find_map(|l| l.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    value.with_context(|| format!("/metrics has no {name}"))
+}
+
 /// Waits until `count` more tasks than `before` have ended, asking seldom while many are left.
 ///
 /// # Errors
