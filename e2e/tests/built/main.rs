@@ -3,6 +3,10 @@
 
 mod bad_input;
 mod cli;
+mod disk_full;
+mod faults;
 mod instance;
 mod kills;
+mod routes;
+mod secrets;
 mod watch;
