@@ -1,10 +1,10 @@
 //! Writing declared records: all or nothing per set, checked against what can be done, secrets sealed.
 
 use crate::catalog::clip;
+use crate::clock;
 use crate::core::Logic;
 use crate::documents::{Document, Spec, WRITABLE_KINDS, wrong};
 use crate::inventory::{Inventory, Other, Target};
-use crate::{clock, dispatch};
 use sengu_model::problem::{Code, Fault, Problem};
 use sengu_model::seal;
 use sengu_model::{Record, Time, Uid};
@@ -383,28 +383,25 @@ impl Logic {
         self.shared.declared();
         self.shared.wrote(&committed.revisions);
         if kind == "Target" {
-            // Waiting tasks end as refused when their turn comes; give them one now.
-            let from = sengu_model::TaskId(0);
-            let open = self
-                .shared
-                .store
-                .lane_tasks(uid, from, 1_000)
-                .await
-                .unwrap_or_default();
-            let tasks: Vec<_> = open.iter().map(|t| t.id).collect();
-            if !tasks.is_empty() {
-                let why = "the target was deleted".to_owned();
-                self.dispatch
-                    .ask(|reply| dispatch::Input::Cancel {
-                        tasks,
-                        why,
-                        out_too: true,
-                        reply,
-                    })
-                    .await;
-            }
+            self.end_tasks_of(uid).await;
         }
         Ok(())
+    }
+
+    /// Ends what waits for a target that was deleted. What is missed here ends when its turn comes.
+    async fn end_tasks_of(&self, target: Uid) {
+        let mut after = sengu_model::TaskId(0);
+        loop {
+            let page = self.shared.store.lane_tasks(target, after, 1_000).await;
+            let open = page.unwrap_or_default();
+            let Some(last) = open.last() else { break };
+            after = last.id;
+            let tasks = open.iter().map(|t| t.id).collect();
+            if let Err(problem) = self.cancel_open(tasks, "the target was deleted").await {
+                tracing::warn!(code = ?problem.code, "tasks of a deleted target end later");
+                break;
+            }
+        }
     }
 
     /// Ends the quarantine of a target.

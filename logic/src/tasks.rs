@@ -51,6 +51,8 @@ pub struct CreatedTask {
     pub target: String,
 }
 
+/// Longest wait for the end of a cancelled task that nobody has in hand.
+const CANCEL_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(1);
 /// Requests of up to this many targets count as a person's.
 const PEOPLE_TARGETS_MAX: usize = 100;
 
@@ -212,13 +214,14 @@ impl Logic {
             ready.push(task);
         }
         let count = ops.len() as u64;
+        let arrival = self.dispatch.arriving();
         self.shared
             .store
             .commit(ops.into())
             .await
             .map_err(store_problem)?;
         self.shared.metrics.created(count);
-        self.dispatch.send(Input::New(ready)).await;
+        self.dispatch.send(Input::New(ready, arrival)).await;
         Ok(created)
     }
 
@@ -320,7 +323,12 @@ impl Logic {
                 format!("task {id} has ended"),
             ));
         }
+        let ended = self.shared.waiters.wait(id);
         self.cancel_open(vec![id], "cancelled on request").await?;
+        if matches!(task.state, TaskState::Held | TaskState::Waiting) {
+            // It ends as soon as that is written; the answer should say so.
+            let _ = tokio::time::timeout(CANCEL_WAIT_MAX, ended).await;
+        }
         self.task(id).await
     }
 
@@ -340,73 +348,37 @@ pub(crate) async fn cancel_open(
     why: &str,
     out_too: bool,
 ) -> Result<(), sengu_store::StoreError> {
-    let (tasks, reason) = (ids.clone(), why.to_owned());
-    let open = dispatch
+    let reason = why.to_owned();
+    let elsewhere = dispatch
         .ask(|reply| Input::Cancel {
-            tasks,
+            tasks: ids,
             why: reason,
             out_too,
             reply,
         })
-        .await;
-    if open == Some(ids.len()) {
+        .await
+        .unwrap_or_default();
+    if elsewhere.is_empty() {
         return Ok(());
     }
-    // Some were not in memory: they end here. Those that are in memory end once, since an end of a task that is
-    // no longer open is ignored.
-    let now = clock::now();
-    let standings = {
-        let tasks = ids.clone();
-        dispatch
-            .ask(|reply| Input::Standing { tasks, reply })
-            .await
-            .unwrap_or_default()
-    };
-    let mut ops = Vec::new();
-    let mut ended = Vec::new();
-    for (id, standing) in ids.iter().zip(standings) {
-        if standing.is_some() {
-            continue;
-        }
-        let Some(stored) = shared.store.task(*id).await? else {
-            continue;
-        };
-        let Stand::Open(open) = stored.stand else {
-            continue;
-        };
-        let ending = sengu_model::task::Ending {
-            outcome: sengu_model::Outcome::Cancelled {
-                why: why.to_owned(),
-            },
-            started_at: None,
-            ended_at: now,
-            attempts: open.attempt,
-            wee: None,
-            instance: None,
-            digest: None,
-            readings: None,
-            facts: None,
-            history: Vec::new(),
-        };
-        ended.push(*id);
-        ops.push(Op::End {
-            task: *id,
-            priority: open.priority,
-            status: sengu_model::outcome::Status::Cancelled,
-            changed: false,
-            at: now,
-            ending: serde_json::to_vec(&ending).unwrap_or_default().into(),
-        });
-    }
-    if !ops.is_empty() {
-        shared.store.commit(ops.into()).await?;
-        for id in ended {
-            shared
-                .metrics
-                .ended(sengu_model::outcome::Status::Cancelled);
-            shared.waiters.wake(id);
+    let arrival = dispatch.arriving();
+    let mut tasks = Vec::with_capacity(elsewhere.len());
+    for id in elsewhere {
+        if let Some(stored) = shared.store.task(id).await?
+            && let Stand::Open(open) = stored.stand
+        {
+            tasks.push(*open);
         }
     }
+    let why = why.to_owned();
+    dispatch
+        .send(Input::CancelStored {
+            tasks,
+            why,
+            out_too,
+            arrival,
+        })
+        .await;
     Ok(())
 }
 

@@ -80,13 +80,15 @@ impl Dispatch {
         if !tags.is_empty() && self.reports.ack(&tags).is_err() {
             tracing::warn!("a report could not be acked");
         }
+        let ended = ends.iter().map(|end| end.task);
+        self.gone.ended(ended, &self.arrivals);
         let mut for_runs = Vec::new();
         for end in ends {
             let stale = committed.stale.contains(&end.task);
             if end.in_lane {
                 self.lanes.finish(end.task, now);
             }
-            self.cancelled.remove(&end.task);
+            self.ending.remove(&end.task);
             if stale {
                 continue;
             }
@@ -101,6 +103,7 @@ impl Dispatch {
                     changed: end.changed,
                     retries: end.attempts.saturating_sub(1),
                     target: end.target,
+                    held: end.held,
                 });
             }
         }

@@ -1,6 +1,6 @@
 //! From the store into the lanes: the backlog stays in the store and is read in pages while there is room.
 
-use super::{Dispatch, Payload, Probing, Ready, Task};
+use super::{Arrival, Dispatch, Payload, Probing, Ready, Task};
 use crate::dispatch::lanes::{Inserted, Stage};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -35,6 +35,8 @@ pub struct Page {
     what: What,
     limit: usize,
     tasks: Result<Vec<OpenTask>, StoreError>,
+    /// Held until its tasks are taken in.
+    arrival: Option<Arrival>,
 }
 
 #[derive(Clone)]
@@ -70,6 +72,7 @@ impl Dispatch {
                     what: What::Lines(from, lines),
                     limit: 0,
                     tasks: Ok(Vec::new()),
+                    arrival: None,
                 },
                 Err(error) => {
                     tokio::time::sleep(Duration::from_millis(limits::RETRY_FIRST_MS)).await;
@@ -77,6 +80,7 @@ impl Dispatch {
                         what: What::Lines(from, Vec::new()),
                         limit: 0,
                         tasks: Err(error),
+                        arrival: None,
                     }
                 }
             }
@@ -98,7 +102,15 @@ impl Dispatch {
         }
     }
 
+    /// In its lane, ending, or over.
+    fn is_known(&self, id: TaskId) -> bool {
+        self.lanes.get(id).is_some() || self.ending.contains(&id) || self.gone.contains(id)
+    }
+
     pub(super) fn insert(&mut self, ready: Ready, now: Time, refill: bool) -> Inserted {
+        if self.is_known(ready.id) {
+            return Inserted::Known;
+        }
         let class = ready.payload.effect.class();
         let (zone, kind) = (
             ready.payload.target.zone.clone(),
@@ -148,6 +160,7 @@ impl Dispatch {
                 cursor.after,
                 limits::BACKLOG_PAGE,
             );
+            let arrival = Some(self.arrivals.begin());
             self.feed.loads.push(Box::pin(async move {
                 let tasks = store.open_tasks(priority, line, after, limit).await;
                 rest_after(&tasks).await;
@@ -155,11 +168,13 @@ impl Dispatch {
                     what: What::Line(priority, line),
                     limit,
                     tasks,
+                    arrival,
                 }
             }));
         }
         for (target, after) in self.lanes.take_refills() {
             let (store, limit) = (self.shared.store.clone(), limits::LANE_WINDOW_MAX);
+            let arrival = Some(self.arrivals.begin());
             self.feed.loads.push(Box::pin(async move {
                 let tasks = store.lane_tasks(target, after, limit).await;
                 rest_after(&tasks).await;
@@ -167,6 +182,7 @@ impl Dispatch {
                     what: What::Lane(target),
                     limit,
                     tasks,
+                    arrival,
                 }
             }));
         }
@@ -174,6 +190,7 @@ impl Dispatch {
 
     pub(super) fn take_page(&mut self, page: Page) {
         let now = crate::clock::now();
+        let _until_taken_in = page.arrival;
         let tasks = match page.tasks {
             Ok(tasks) => tasks,
             Err(error) => {
@@ -231,7 +248,7 @@ impl Dispatch {
     }
 
     fn take_open(&mut self, open: OpenTask, now: Time, refill: bool) -> Inserted {
-        if self.cancelled.contains(&open.id) || self.lanes.get(open.id).is_some() {
+        if self.is_known(open.id) {
             return Inserted::Known;
         }
         let id = open.id;

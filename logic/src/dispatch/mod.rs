@@ -4,6 +4,7 @@
 //! batches. It must never wait for one commit or one publish, never send a task that may not be repeated before that is
 //! durable, and never free a lane before the outcome is durable.
 
+mod arrivals;
 mod commit;
 pub mod feed;
 pub mod lanes;
@@ -15,6 +16,7 @@ use crate::catalog::{Action, Kind};
 use crate::core::Shared;
 use crate::inventory::Target;
 use crate::{clock, service};
+use arrivals::{Arrival, Arrivals, Gone};
 use feed::Feed;
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -25,7 +27,7 @@ use sengu_model::outcome::Status;
 use sengu_model::task::{Priority, RawBody};
 use sengu_model::wire::envelope::{TaskEnvelope, WeeCommand};
 use sengu_model::{Class, Effect, Outcome, RunId, TaskId, Time, Uid, limits};
-use sengu_store::{Committed, Op, StoreError};
+use sengu_store::{Committed, Op, OpenTask, StoreError};
 use serde_json::value::RawValue;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -118,8 +120,8 @@ pub struct Overview {
 }
 
 pub enum Input {
-    /// Committed tasks of one request, in id order.
-    New(Vec<Ready>),
+    /// Committed tasks of one request, in id order; under way since before they were committed.
+    New(Vec<Ready>, Arrival),
     /// Tasks at and above this id were released: read them from the store.
     Stored {
         from: TaskId,
@@ -130,8 +132,15 @@ pub enum Input {
         why: String,
         /// Also those that a worker has in hand already.
         out_too: bool,
-        /// How many were open.
-        reply: oneshot::Sender<usize>,
+        /// Those that are not in memory.
+        reply: oneshot::Sender<Vec<TaskId>>,
+    },
+    /// Ends tasks that were open in the store and not in memory.
+    CancelStored {
+        tasks: Vec<OpenTask>,
+        why: String,
+        out_too: bool,
+        arrival: Arrival,
     },
     Standing {
         tasks: Vec<TaskId>,
@@ -153,17 +162,36 @@ pub enum Input {
 }
 
 #[derive(Clone)]
-pub struct Handle(mpsc::Sender<Input>);
+pub struct Handle {
+    inputs: mpsc::Sender<Input>,
+    arrivals: Arrivals,
+}
+
+/// The other end of a `Handle`.
+pub struct Inputs {
+    inputs: mpsc::Receiver<Input>,
+    arrivals: Arrivals,
+}
 
 impl Handle {
-    pub fn channel() -> (Handle, mpsc::Receiver<Input>) {
-        let (sender, receiver) = mpsc::channel(INPUTS_MAX);
-        (Handle(sender), receiver)
+    pub fn channel() -> (Handle, Inputs) {
+        let (sender, inputs) = mpsc::channel(INPUTS_MAX);
+        let arrivals = Arrivals::default();
+        let handle = Handle {
+            inputs: sender,
+            arrivals: arrivals.clone(),
+        };
+        (handle, Inputs { inputs, arrivals })
+    }
+
+    /// To be held from before tasks are committed or read until dispatch has them.
+    pub fn arriving(&self) -> Arrival {
+        self.arrivals.begin()
     }
 
     pub async fn send(&self, input: Input) {
         // Only refused when dispatch has stopped; what was committed is taken up at the next start.
-        let _ = self.0.send(input).await;
+        let _ = self.inputs.send(input).await;
     }
 
     pub async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Input) -> Option<T> {
@@ -201,6 +229,8 @@ struct End {
     target: Arc<str>,
     /// Whether it was in a lane (not only in the store).
     in_lane: bool,
+    /// Its batch had not begun.
+    held: bool,
 }
 
 struct Again {
@@ -231,8 +261,11 @@ pub struct Dispatch {
     commits: FuturesUnordered<BoxFuture<'static, Flight>>,
     publishes: FuturesUnordered<BoxFuture<'static, Vec<TaskId>>>,
     feed: Feed,
-    /// Cancelled in the store while a page that holds them may be on its way in.
-    cancelled: HashSet<TaskId>,
+    arrivals: Arrivals,
+    /// What ended and may still be brought in by a page or a request.
+    gone: Gone,
+    /// Being ended straight in the store.
+    ending: HashSet<TaskId>,
     /// Targets whose kept status changed.
     dirty: HashSet<Uid>,
     dirty_since: Option<Time>,
@@ -246,13 +279,14 @@ pub struct Dispatch {
 impl Dispatch {
     pub fn new(
         shared: Arc<Shared>,
-        inputs: mpsc::Receiver<Input>,
+        inputs: Inputs,
         reports: Box<dyn Subscription>,
         control: mpsc::Sender<service::control::Input>,
     ) -> Dispatch {
         Dispatch {
             shared,
-            inputs,
+            inputs: inputs.inputs,
+            arrivals: inputs.arrivals,
             reports,
             lanes: Lanes::default(),
             queues: HashMap::new(),
@@ -262,7 +296,8 @@ impl Dispatch {
             commits: FuturesUnordered::new(),
             publishes: FuturesUnordered::new(),
             feed: Feed::default(),
-            cancelled: HashSet::new(),
+            gone: Gone::default(),
+            ending: HashSet::new(),
             dirty: HashSet::new(),
             dirty_since: None,
             sealed: HashMap::new(),
@@ -346,7 +381,10 @@ impl Dispatch {
     fn input(&mut self, input: Input) {
         let now = clock::now();
         match input {
-            Input::New(tasks) => self.take_new(tasks, now),
+            Input::New(tasks, arrival) => {
+                self.take_new(tasks, now);
+                drop(arrival);
+            }
             Input::Stored { from } => self.ask_for_lines(from),
             Input::Sweep(tasks) => {
                 for ready in tasks {
@@ -359,11 +397,24 @@ impl Dispatch {
                 out_too,
                 reply,
             } => {
-                let open = tasks
-                    .into_iter()
-                    .filter(|id| self.cancel(*id, &why, out_too, now))
-                    .count();
-                let _ = reply.send(open);
+                let mut elsewhere = tasks;
+                elsewhere.retain(|id| !self.cancel(*id, &why, out_too, now));
+                let _ = reply.send(elsewhere);
+            }
+            Input::CancelStored {
+                tasks,
+                why,
+                out_too,
+                arrival,
+            } => {
+                for open in tasks {
+                    // A page may have brought it in meanwhile.
+                    if !self.cancel(open.id, &why, out_too, now) {
+                        let why = why.clone();
+                        self.end_stored(&open, Outcome::Cancelled { why }, now);
+                    }
+                }
+                drop(arrival);
             }
             Input::RunOut { run, reply } => {
                 let out = |t: &&Task| t.payload.run == Some(run) && t.stage != Stage::Waiting;
@@ -453,23 +504,20 @@ impl Dispatch {
         index
     }
 
-    /// True when the task was open in memory.
+    /// True when the task is known here: in its lane, or ending.
     fn cancel(&mut self, id: TaskId, why: &str, out_too: bool, now: Time) -> bool {
         let Some(task) = self.lanes.get_mut(id) else {
-            // It may be in the store only, or on its way in.
-            self.cancelled.insert(id);
-            return false;
+            return self.ending.contains(&id) || self.gone.contains(id);
         };
         task.payload.cancelled |= out_too;
         match task.stage {
-            Stage::Settling => false,
-            Stage::Sending | Stage::Sent { .. } | Stage::Started { .. } if !out_too => true,
+            Stage::Settling => {}
+            Stage::Sending | Stage::Sent { .. } | Stage::Started { .. } if !out_too => {}
             Stage::Waiting => {
                 let outcome = Outcome::Cancelled {
                     why: why.to_owned(),
                 };
                 self.end(id, outcome, None, now);
-                true
             }
             Stage::Sending | Stage::Sent { .. } | Stage::Started { .. } => {
                 let attempt = task.attempt;
@@ -479,9 +527,9 @@ impl Dispatch {
                     attempt,
                 };
                 self.command_wees(&command);
-                true
             }
         }
+        true
     }
 
     fn command_wees(&self, command: &WeeCommand) {

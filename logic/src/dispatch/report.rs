@@ -6,7 +6,7 @@ use crate::inventory::{Quarantine, Reachable, reason_word};
 use sengu_interconnect::Delivery;
 use sengu_model::task::Priority;
 use sengu_model::wire::envelope::{Event, Report, ReportEnvelope, VERSION};
-use sengu_model::{Effect, FailureCode, Outcome, TaskId, Time, Uid, limits};
+use sengu_model::{Done, Effect, FailureCode, Outcome, TaskId, Time, Uid, limits};
 use sengu_store::{Expect, Op, OpenTask};
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
@@ -108,7 +108,13 @@ impl Dispatch {
                 let outcome = report
                     .outcome
                     .map(|o| serde_json::from_str::<Outcome>(o.get()));
+                let read = task.payload.effect == Effect::Read;
                 let outcome = match outcome {
+                    // Its caller declared that it changes nothing; the worker cannot know.
+                    Some(Ok(Outcome::Done(done))) if read => Outcome::Done(Done {
+                        changed: false,
+                        ..done
+                    }),
                     Some(Ok(outcome)) => outcome,
                     _ => Outcome::failed(
                         FailureCode::BadReply,
@@ -302,6 +308,7 @@ impl Dispatch {
             attempts: task.attempt,
             target: payload.target.name.clone(),
             in_lane: true,
+            held: false,
         });
         if let Some(code) = outcome.code() {
             self.shared.metrics.failed(code);
@@ -322,7 +329,9 @@ impl Dispatch {
             facts: None,
             history: &[],
         };
-        self.cancelled.insert(open.id);
+        if !self.ending.insert(open.id) {
+            return;
+        }
         self.pending.ops.push(Op::End {
             task: open.id,
             priority: open.priority,
@@ -340,6 +349,7 @@ impl Dispatch {
             attempts: open.attempt,
             target: "".into(),
             in_lane: false,
+            held: open.priority == Priority::Held,
         });
     }
 

@@ -28,6 +28,9 @@ pub enum Verdict {
     },
 }
 
+/// A target that is deaf for a whole timeout is asked once more and no further: its batch waits for it.
+const TIMEOUTS_MAX: u32 = 2;
+
 /// `attempt` counts from 1. `volatile`: a sweep, never repeated.
 pub fn settle(effect: Effect, attempt: u32, volatile: bool, how: Attempt) -> Verdict {
     let left = attempt < limits::ATTEMPTS_MAX && !volatile;
@@ -52,7 +55,8 @@ pub fn settle(effect: Effect, attempt: u32, volatile: bool, how: Attempt) -> Ver
         Attempt::Ended(Outcome::Failed(f))
             if matches!(f.code, FailureCode::Timeout | FailureCode::Crashed)
                 && effect.repeatable()
-                && left =>
+                && left
+                && attempt < TIMEOUTS_MAX =>
         {
             Verdict::Retry {
                 after_ms: backoff_ms(attempt),
@@ -177,6 +181,20 @@ mod tests {
             "end busy",
             "sweeps come again anyway"
         );
+    }
+
+    #[test]
+    fn a_deaf_target_is_asked_once_more() {
+        let how = || Attempt::Ended(Outcome::failed(FailureCode::Timeout, ""));
+        assert_eq!(
+            word(&settle(Effect::Idempotent, 1, false, how())),
+            "retry 500"
+        );
+        assert_eq!(
+            word(&settle(Effect::Idempotent, 2, false, how())),
+            "end timeout"
+        );
+        assert_eq!(word(&settle(Effect::Once, 1, false, how())), "end timeout");
     }
 
     #[test]

@@ -147,9 +147,11 @@ impl Logic {
             ended_at: None,
             message: String::new(),
         };
-        self.begin_round(id, spec, status, targets, &plans, 0).await
+        self.begin_round(id, spec, status, targets, &plans, 0, Expect::Absent)
+            .await
     }
 
+    #[allow(clippy::too_many_arguments)] // each is one column of the round
     /// Makes the tasks of one round (a new run, or a retry of what is unfinished) and lets the first batch go.
     async fn begin_round(
         &self,
@@ -159,6 +161,7 @@ impl Logic {
         targets: Vec<Arc<Target>>,
         plans: &HashMap<Arc<str>, crate::tasks::Plan>,
         batches_before: u32,
+        expect: Expect,
     ) -> Result<Record, Problem> {
         let size = batch_size(&spec, targets.len());
         let priority = priority(&spec, targets.len());
@@ -203,9 +206,10 @@ impl Logic {
             kind: "Run".to_owned(),
             name: id.to_string(),
             uid,
-            expect: Expect::Anything,
+            expect,
             body: serde_json::to_vec(&record).unwrap_or_default().into(),
         });
+        let arrival = self.dispatch.arriving();
         let committed = self
             .shared
             .store
@@ -229,7 +233,9 @@ impl Logic {
         }
         self.shared.wrote(&committed.revisions);
         self.control.ask(|reply| Input::Load(id, reply)).await;
-        self.dispatch.send(dispatch::Input::New(ready)).await;
+        self.dispatch
+            .send(dispatch::Input::New(ready, arrival))
+            .await;
         Ok(record)
     }
 
@@ -315,7 +321,10 @@ impl Logic {
             done: status.counts.done,
             ..RunCounts::default()
         };
-        self.begin_round(id, spec, status, targets, &plans, batches_before)
+        // Two who ask at once must not both begin a round.
+        let as_read = record.metadata.revision;
+        let expect = as_read.map_or(Expect::Anything, Expect::Revision);
+        self.begin_round(id, spec, status, targets, &plans, batches_before, expect)
             .await
     }
 }

@@ -28,6 +28,8 @@ const WRITE_EVERY: Duration = Duration::from_millis(500);
 /// Runs of up to this many targets count as a person's.
 const PEOPLE_TARGETS_MAX: usize = 100;
 const INPUTS_MAX: usize = 4_096;
+/// Attempts to read the open tasks of a run that was halted, from a store that cannot be read.
+const CANCEL_TRIES_MAX: u32 = 100;
 
 /// A task of a run has ended, durably.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub struct Ended {
     pub changed: bool,
     pub retries: u32,
     pub target: Arc<str>,
+    /// Its batch had not begun.
+    pub held: bool,
 }
 
 pub enum Input {
@@ -81,6 +85,8 @@ struct Live {
     /// Tasks counted as ended, so that none is counted twice.
     ended: HashSet<TaskId>,
     bad: u32,
+    /// What had not begun was ended, in this life of logic.
+    halted: bool,
     written: Option<tokio::time::Instant>,
     dirty: bool,
 }
@@ -97,6 +103,7 @@ impl Live {
             bad: self.bad,
             budget: self.status.max_fail,
             phase: self.status.phase,
+            halted: self.halted,
         }
     }
 
@@ -120,6 +127,8 @@ struct Control {
     shared: Arc<Shared>,
     dispatch: dispatch::Handle,
     runs: HashMap<RunId, Live>,
+    /// Runs that could not be read; tried again.
+    unread: HashSet<RunId>,
 }
 
 pub async fn run(
@@ -131,6 +140,7 @@ pub async fn run(
         shared,
         dispatch,
         runs: HashMap::new(),
+        unread: HashSet::new(),
     };
     control.load_all().await;
     let mut tick = tokio::time::interval(WRITE_EVERY);
@@ -141,13 +151,21 @@ pub async fn run(
                 Some(input) => control.input(input).await,
                 None => return,
             },
-            _ = tick.tick(), if control.runs.values().any(|r| r.dirty) => {}
+            _ = tick.tick(), if control.has_to_do() => {
+                for id in std::mem::take(&mut control.unread) {
+                    control.load_or_later(id).await;
+                }
+            }
         }
         control.advance().await;
     }
 }
 
 impl Control {
+    fn has_to_do(&self) -> bool {
+        !self.unread.is_empty() || self.runs.values().any(|r| r.dirty)
+    }
+
     async fn load_all(&mut self) {
         let names: Vec<String> = {
             let inventory = self.shared.inventory.read();
@@ -159,9 +177,14 @@ impl Control {
         };
         for name in names {
             let Ok(id) = name.parse() else { continue };
-            if let Err(error) = self.load(id).await {
-                tracing::error!(run = %id, error = &error as &dyn std::error::Error, "run not taken up");
-            }
+            self.load_or_later(id).await;
+        }
+    }
+
+    async fn load_or_later(&mut self, id: RunId) {
+        if let Err(error) = self.load(id).await {
+            tracing::error!(run = %id, error = &error as &dyn std::error::Error, "run not taken up yet");
+            self.unread.insert(id);
         }
     }
 
@@ -179,6 +202,11 @@ impl Control {
             return Ok(());
         };
         let tasks = self.shared.store.run_tasks(id).await?;
+        let known = self.runs.get(&id);
+        if let Some(live) = known {
+            // What is known here may not be written yet.
+            status.clone_from(&live.status);
+        }
         status.counts = RunCounts {
             retries: status.counts.retries,
             ..RunCounts::default()
@@ -191,11 +219,14 @@ impl Control {
             open: 0,
             ended: HashSet::new(),
             bad: 0,
+            halted: known.is_some_and(|live| live.halted),
             written: None,
             dirty: true,
             status,
         };
         let mut released = 0;
+        let held = tasks.iter().filter(|t| t.priority == Some(Priority::Held));
+        let first_held = held.map(|t| t.batch).min();
         for task in &tasks {
             let first = live.first_ids.entry(task.batch).or_insert(task.id);
             *first = (*first).min(task.id);
@@ -213,7 +244,11 @@ impl Control {
             }
         }
         live.status.targets = tasks.len() as u32;
-        live.status.batch = released.max(live.status.batch);
+        live.status.batch = match first_held {
+            // Single tasks of a batch that has not begun may have ended.
+            Some(batch) => batch.saturating_sub(1),
+            None => released.max(live.status.batch),
+        };
         // Failures of an earlier round do not count against this one's budget.
         live.bad = tasks.iter().filter(|t| bad_now(t, &live)).count() as u32;
         self.runs.insert(id, live);
@@ -223,7 +258,12 @@ impl Control {
     async fn input(&mut self, input: Input) {
         match input {
             Input::Ended(ended) => {
+                let mut counted_anew = HashSet::new();
                 for end in ended {
+                    if end.held {
+                        // Whether its batch was let go meanwhile is known to the store alone.
+                        counted_anew.insert(end.run);
+                    }
                     let Some(live) = self.runs.get_mut(&end.run) else {
                         continue;
                     };
@@ -234,17 +274,22 @@ impl Control {
                         live.dirty = true;
                     }
                 }
+                for id in counted_anew {
+                    if self.runs.contains_key(&id) {
+                        self.load_or_later(id).await;
+                    }
+                }
             }
             Input::Load(id, reply) => {
-                if let Err(error) = self.load(id).await {
-                    tracing::error!(run = %id, error = &error as &dyn std::error::Error, "run not taken up");
-                }
+                // What is known is an earlier round, and over.
+                self.runs.remove(&id);
+                self.load_or_later(id).await;
                 let _ = reply.send(());
             }
             Input::Cancel(id, reply) => {
                 let running = self.runs.get(&id).is_some_and(|r| !r.status.phase.over());
                 if running {
-                    self.halt(id, RunPhase::Cancelling, "cancelled on request", true)
+                    self.halt(id, RunPhase::Cancelling, "cancelled on request")
                         .await;
                 }
                 let _ = reply.send(running);
@@ -283,15 +328,20 @@ impl Control {
             match step(&live.progress()) {
                 Step::Wait => {
                     let due = live.written.is_none_or(|at| at.elapsed() >= WRITE_EVERY);
-                    if due {
-                        self.write(id).await;
+                    let over = live.status.phase.over();
+                    if due && self.write(id).await && over {
+                        self.runs.remove(&id);
                     }
+                }
+                Step::Halt => {
+                    let (phase, why) = (live.status.phase, live.status.message.clone());
+                    self.halt(id, phase, &why).await;
                 }
                 Step::Release(batch) => self.release(id, batch).await,
                 Step::Stop => {
                     let (bad, budget) = (live.bad, live.status.max_fail.unwrap_or(0));
                     let why = format!("failure budget spent: {bad} failed, {budget} allowed");
-                    self.halt(id, RunPhase::Stopping, &why, false).await;
+                    self.halt(id, RunPhase::Stopping, &why).await;
                 }
                 Step::Over(phase) => {
                     live.status.phase = phase;
@@ -332,8 +382,19 @@ impl Control {
         }
     }
 
-    /// No further task of the run begins. `out_too`: those in hand are asked to end as well.
-    async fn halt(&mut self, id: RunId, phase: RunPhase, why: &str, out_too: bool) {
+    /// No further task of the run begins; when it was cancelled, those in hand are asked to end as well.
+    async fn halt(&mut self, id: RunId, phase: RunPhase, why: &str) {
+        let Some(live) = self.runs.get_mut(&id) else {
+            return;
+        };
+        live.status.phase = phase;
+        why.clone_into(&mut live.status.message);
+        live.halted = false;
+        live.dirty = true;
+        // The decision is durable before its consequences, so that a restart in between completes it.
+        if !self.write(id).await {
+            return;
+        }
         let Some(live) = self.runs.get_mut(&id) else {
             return;
         };
@@ -363,8 +424,11 @@ impl Control {
                 let moved = u32::try_from(committed.moved).unwrap_or(u32::MAX);
                 live.status.counts.held = live.status.counts.held.saturating_sub(moved);
                 live.status.counts.cancelled += moved;
-                live.status.phase = phase;
-                why.clone_into(&mut live.status.message);
+                live.halted = true;
+                live.dirty = true;
+                let position = committed.position;
+                let newer = |p: &mut u64| *p = (*p).max(position);
+                self.shared.position.send_modify(newer);
             }
             Err(error) => {
                 tracing::error!(run = %id, error = &error as &dyn std::error::Error, "run not halted");
@@ -372,12 +436,18 @@ impl Control {
                 return;
             }
         }
-        self.write(id).await;
+        let out_too = phase == RunPhase::Cancelling;
         let (shared, dispatch, why) = (self.shared.clone(), self.dispatch.clone(), why.to_owned());
         // On its own: cancelling ends tasks, and their ends come back to this loop.
         tokio::spawn(async move {
-            if let Err(error) = cancel_run(&shared, &dispatch, id, &why, out_too).await {
-                tracing::error!(run = %id, error = &error as &dyn std::error::Error, "run not cancelled");
+            for _ in 0..CANCEL_TRIES_MAX {
+                match cancel_run(&shared, &dispatch, id, &why, out_too).await {
+                    Ok(()) => return,
+                    Err(error) => {
+                        tracing::error!(run = %id, error = &error as &dyn std::error::Error, "run not cancelled yet");
+                        tokio::time::sleep(Duration::from_millis(limits::RETRY_MAX_MS)).await;
+                    }
+                }
             }
         });
     }

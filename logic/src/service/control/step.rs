@@ -17,6 +17,8 @@ pub struct Progress {
     pub bad: u32,
     pub budget: Option<u32>,
     pub phase: RunPhase,
+    /// What had not begun was ended, in this life of logic.
+    pub halted: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub enum Step {
     Release(u32),
     /// The budget is spent.
     Stop,
+    /// End what has not begun.
+    Halt,
     Over(RunPhase),
 }
 
@@ -37,6 +41,7 @@ pub fn step(p: &Progress) -> Step {
         RunPhase::Running if p.held > 0 && p.released < p.batches => Step::Release(p.released + 1),
         RunPhase::Running if p.done == p.targets => Step::Over(RunPhase::Succeeded),
         RunPhase::Running => Step::Over(RunPhase::Failed),
+        RunPhase::Stopping | RunPhase::Cancelling if !p.halted => Step::Halt,
         RunPhase::Stopping | RunPhase::Cancelling if p.open > 0 => Step::Wait,
         RunPhase::Stopping => Step::Over(RunPhase::Failed),
         RunPhase::Cancelling => Step::Over(RunPhase::Cancelled),
@@ -66,6 +71,18 @@ mod tests {
             bad,
             budget: Some(2),
             phase,
+            halted: true,
+        }
+    }
+
+    #[test]
+    fn a_halt_that_a_restart_cut_short_is_done_again() {
+        for phase in [RunPhase::Stopping, RunPhase::Cancelling] {
+            let cut_short = Progress {
+                halted: false,
+                ..progress(1, 2, 20, 4, 3, phase)
+            };
+            assert_eq!(step(&cut_short), Step::Halt);
         }
     }
 

@@ -1,0 +1,304 @@
+//! Logic on a real store and the embedded broker, with the test in the place of an execution environment.
+//!
+//! It exists so that what logic promises can be tested without workers: the test takes tasks from the queue, reports
+//! what it likes, goes silent, or starts logic again on the same store. It must never look into logic.
+#![allow(dead_code, clippy::unwrap_used)] // each test uses its part
+
+use sengu_interconnect::{Broker, MemoryBroker, Message, Queue, Subscription};
+use sengu_logic::{Logic, LogicConfig};
+use sengu_model::seal::SealKey;
+use sengu_model::task::{TaskState, TaskView};
+use sengu_model::wire::envelope::{Event, TaskEnvelope, WeeAnnouncement, WorkerOffer};
+use sengu_model::{Class, Effect, Outcome, TaskId};
+use sengu_store::Store;
+use sengu_store_sqlite::SqliteStore;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest wait for anything that must happen.
+pub const LIMIT: Duration = Duration::from_secs(30);
+/// How long nothing must happen before it counts as not happening.
+pub const QUIET: Duration = Duration::from_millis(300);
+
+pub struct Bench {
+    pub logic: Arc<Logic>,
+    pub broker: MemoryBroker,
+    pub store: Arc<dyn Store>,
+    pub directory: tempfile::TempDir,
+    control: Box<dyn Subscription>,
+    observe: Box<dyn Subscription>,
+}
+
+/// A task as it came from the broker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sent {
+    pub task: TaskId,
+    pub epoch: u64,
+    pub attempt: u32,
+    pub action: String,
+    pub effect: Effect,
+    pub target: String,
+    pub probe: bool,
+}
+
+fn offer() -> WorkerOffer {
+    let manifest = json!({
+        "name": "toy", "version": "1.0.0", "protocol": 1, "command": ["./toy"], "slots": 8,
+        "limits": {"sessions": 4, "cooldown_ms": 50},
+        "action": [
+            {"name": "observe", "effect": "read"},
+            {"name": "set", "effect": "idempotent"},
+            {"name": "cycle", "effect": "probe", "probe": "cycled"},
+            {"name": "cycled", "effect": "read", "internal": true},
+            {"name": "fire", "effect": "once"},
+        ],
+    });
+    WorkerOffer {
+        v: 1,
+        manifest: serde_json::from_value(manifest).unwrap(),
+        folder: "/nowhere".to_owned(),
+        digest: "sha256:0".to_owned(),
+    }
+}
+
+fn offers() -> Vec<WorkerOffer> {
+    let toy = offer();
+    let mut other = offer();
+    "other".clone_into(&mut other.manifest.name);
+    vec![toy, other]
+}
+
+async fn start(store: &Arc<dyn Store>, broker: &MemoryBroker) -> Arc<Logic> {
+    let config = LogicConfig {
+        seal_key: SealKey([7; 32]),
+        token: "token".to_owned(),
+        offers: offers(),
+        sengu_version: "0".to_owned(),
+        roles: Vec::new(),
+        retention_ms: 86_400_000,
+    };
+    Logic::start(config, store.clone(), Arc::new(broker.clone()))
+        .await
+        .unwrap()
+}
+
+impl Bench {
+    /// Logic with a zone `default` that has `slots`, and targets `t0` ... `t<targets - 1>`.
+    pub async fn new(slots: u32, targets: usize) -> Bench {
+        let directory = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path()).unwrap());
+        let broker = MemoryBroker::new();
+        let logic = start(&store, &broker).await;
+        let bench = Bench {
+            logic,
+            control: subscribe(&broker, "default", Class::Control).await,
+            observe: subscribe(&broker, "default", Class::Observe).await,
+            broker,
+            store,
+            directory,
+        };
+        let text: Vec<String> = (0..targets)
+            .map(|n| target(&format!("t{n}"), "default", "toy"))
+            .collect();
+        bench.apply(&text.join("---\n")).await;
+        bench.announce("default", slots).await;
+        bench
+    }
+
+    /// Logic ends in order and begins anew on the same store; what was in the broker is gone.
+    pub async fn restart(self) -> Bench {
+        self.logic.stop().await;
+        let Bench { directory, .. } = self;
+        let store: Arc<dyn Store> = Arc::new(open(directory.path()).await);
+        let broker = MemoryBroker::new();
+        let logic = start(&store, &broker).await;
+        Bench {
+            logic,
+            control: subscribe(&broker, "default", Class::Control).await,
+            observe: subscribe(&broker, "default", Class::Observe).await,
+            broker,
+            store,
+            directory,
+        }
+    }
+
+    pub async fn apply(&self, text: &str) {
+        let source = sengu_logic::documents::Source {
+            name: "test".to_owned(),
+            text: text.to_owned(),
+        };
+        let documents = sengu_logic::documents::read(&[source]).unwrap();
+        self.logic.apply(documents, false).await.unwrap();
+    }
+
+    /// Says what the execution environment of a zone can do, and waits until logic knows.
+    pub async fn announce(&self, zone: &str, slots: u32) {
+        let pool = |kind: &str| {
+            json!({"kind": kind, "version": "1.0.0", "digest": "", "slots_max": slots, "slots_busy": 0,
+                "instances": 1, "restarts": 0, "ended": 0, "failed": 0, "complaints": []})
+        };
+        let wee = json!({"v": 1, "name": format!("wee-{zone}"), "zone": zone, "sengu_version": "0", "runtimes": [],
+            "isolation": [], "pools": [pool("toy"), pool("other")], "at": "2026-01-01T00:00:00Z"});
+        let announced: WeeAnnouncement = serde_json::from_value(wee).unwrap();
+        let body = serde_json::to_vec(&announced).unwrap();
+        let key = format!("wee/wee-{zone}");
+        self.broker.retain(key, Some(body.into())).await.unwrap();
+        until("the announcement is known", async || {
+            let wees = self.logic.shared.wees.read();
+            wees.get(&announced.name) == Some(&announced)
+        })
+        .await;
+    }
+
+    pub async fn create(&self, action: &str, targets: &[&str]) -> Vec<TaskId> {
+        self.create_with(json!({"action": action, "targets": targets}))
+            .await
+    }
+
+    pub async fn create_with(&self, request: Value) -> Vec<TaskId> {
+        let request = serde_json::from_value(request).unwrap();
+        let created = self.logic.create_tasks(request).await.unwrap();
+        created.into_iter().map(|c| c.id).collect()
+    }
+
+    /// The next task that was sent to zone `default`.
+    pub async fn take(&mut self, class: Class) -> Sent {
+        let taken = self.take_within(class, LIMIT).await;
+        taken.expect("a task is sent")
+    }
+
+    /// Nothing is sent for a while.
+    pub async fn takes_nothing(&mut self, class: Class) {
+        assert_eq!(self.take_within(class, QUIET).await, None);
+    }
+
+    pub async fn take_within(&mut self, class: Class, limit: Duration) -> Option<Sent> {
+        let from = match class {
+            Class::Control => &mut self.control,
+            Class::Observe => &mut self.observe,
+        };
+        let taken = tokio::time::timeout(limit, from.receive(1)).await.ok()?;
+        let delivery = taken.unwrap().remove(0);
+        from.ack(&[delivery.tag]).unwrap();
+        Some(sent(&delivery.body))
+    }
+
+    pub async fn report(&self, sent: &Sent, event: Event, more: Value) {
+        let mut item = json!({"task": sent.task, "epoch": sent.epoch, "attempt": sent.attempt,
+            "at": "2026-01-01T00:00:00Z", "event": event});
+        if let (Value::Object(item), Value::Object(more)) = (&mut item, more) {
+            item.extend(more);
+        }
+        let envelope = json!({"v": 1, "wee": "wee-default", "items": [item]});
+        let message = Message {
+            queue: Queue::reports(),
+            body: serde_json::to_vec(&envelope).unwrap().into(),
+        };
+        self.broker.publish(vec![message]).await.unwrap();
+    }
+
+    pub async fn end(&self, sent: &Sent, outcome: &Outcome) {
+        self.report(sent, Event::Ended, json!({"outcome": outcome}))
+            .await;
+    }
+
+    pub async fn lose(&self, sent: &Sent) {
+        self.report(sent, Event::Lost, json!({"why": "the worker died"}))
+            .await;
+    }
+
+    pub async fn reject(&self, sent: &Sent) {
+        self.report(sent, Event::Rejected, json!({"why": "no slot became free"}))
+            .await;
+    }
+
+    /// The task once it is as wanted.
+    pub async fn task_when(&self, id: TaskId, wanted: impl Fn(&TaskView) -> bool) -> TaskView {
+        let mut last = None;
+        let end = tokio::time::Instant::now() + LIMIT;
+        while tokio::time::Instant::now() < end {
+            let task = self.logic.task(id).await.unwrap();
+            if wanted(&task) {
+                return task;
+            }
+            last = Some(task);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("not as wanted: {last:?}");
+    }
+
+    /// The outcome of the task, as a word.
+    pub async fn ended(&self, id: TaskId) -> String {
+        let task = self.task_when(id, |t| t.state == TaskState::Ended).await;
+        let outcome = task.ending.unwrap().outcome;
+        match outcome.code() {
+            Some(code) => format!("failed {code}"),
+            None => outcome.status().as_str().to_owned(),
+        }
+    }
+
+    /// The run's status once its phase is one of `phases`.
+    pub async fn run_when(&self, name: &str, phases: &[&str]) -> Value {
+        let mut last = Value::Null;
+        let end = tokio::time::Instant::now() + LIMIT;
+        while tokio::time::Instant::now() < end {
+            last = self.logic.run(name).await.unwrap().status;
+            if phases.iter().any(|p| last["phase"] == *p) {
+                return last;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("not {phases:?}: {last}");
+    }
+}
+
+/// A Target document.
+pub fn target(name: &str, zone: &str, kind: &str) -> String {
+    format!(
+        "apiVersion: sengu/v1\nkind: Target\nmetadata: {{name: {name}}}\nspec: {{kind: {kind}, zone: {zone}, address: a}}\n"
+    )
+}
+
+pub fn done() -> Outcome {
+    Outcome::already(json!(null))
+}
+
+fn sent(body: &[u8]) -> Sent {
+    let envelope: TaskEnvelope = serde_json::from_slice(body).unwrap();
+    let target: Value = serde_json::from_str(envelope.target.get()).unwrap();
+    Sent {
+        task: envelope.task,
+        epoch: envelope.epoch,
+        attempt: envelope.attempt,
+        action: envelope.action.into_owned(),
+        effect: envelope.effect,
+        target: target["name"].as_str().unwrap_or_default().to_owned(),
+        probe: envelope.probe.is_some(),
+    }
+}
+
+pub async fn subscribe(broker: &MemoryBroker, zone: &str, class: Class) -> Box<dyn Subscription> {
+    let queue = Queue::tasks(zone, "toy", class);
+    broker.subscribe(queue, 10_000).await.unwrap()
+}
+
+/// The directory is free once the last holder of the old store is gone.
+async fn open(directory: &std::path::Path) -> SqliteStore {
+    let end = tokio::time::Instant::now() + LIMIT;
+    loop {
+        match SqliteStore::open(directory) {
+            Ok(store) => return store,
+            Err(error) if tokio::time::Instant::now() > end => panic!("{error}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let end = tokio::time::Instant::now() + LIMIT;
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < end, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
