@@ -341,14 +341,27 @@ impl Target {
 
 impl Live {
     /// Takes new facts over the old ones; true when something changed.
+    ///
+    /// Those that are not in `facts` stay: a quick look at the power state must not make the model unknown.
     pub fn set_facts(&mut self, facts: &serde_json::Map<String, Value>, texts: &Texts) -> bool {
+        let old = self
+            .facts_json
+            .as_deref()
+            .and_then(|old| serde_json::from_str(old).ok());
+        let mut all: serde_json::Map<String, Value> = old.unwrap_or_default();
+        for (key, value) in facts {
+            let room = all.len() < sengu_model::limits::FACTS_PER_TARGET_MAX;
+            if room || all.contains_key(key) {
+                all.insert(key.clone(), value.clone());
+            }
+        }
+        let facts = &all;
         let json = serde_json::to_string(facts).unwrap_or_default();
         if self.facts_json.as_deref() == Some(&json) {
             return false;
         }
         self.facts = facts
             .iter()
-            .take(sengu_model::limits::FACTS_PER_TARGET_MAX)
             .filter_map(|(k, v)| {
                 let text = match v {
                     Value::String(s) => Cow::Borrowed(s.as_str()),

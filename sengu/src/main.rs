@@ -8,12 +8,9 @@ mod config;
 mod drivers;
 mod exit;
 mod images;
+mod memory;
 mod output;
 mod up;
-
-// glibc's allocator keeps freed memory per thread; 100,000 targets applied at once would stay resident.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -107,6 +107,9 @@ async fn up(args: UpArgs, config: Config, data: PathBuf) -> Result<()> {
         broker.clone(),
     )
     .await?;
+    tokio::spawn(crate::memory::give_back_after(
+        logic.shared.revision.subscribe(),
+    ));
     let process = drivers::runtimes::process::ProcessRuntime::new(data.join("run"));
     let runtimes: Vec<Arc<dyn Runtime>> = vec![Arc::new(process)];
     let wee = sengu_execution::start(
