@@ -136,7 +136,9 @@ pub fn resident_mib(root: u32) -> Result<(f64, f64)> {
     };
     let root_mib = of(root).with_context(|| format!("process {root} has ended"))?;
     let below = below(&processes()?, root);
-    Ok((root_mib, below.into_iter().filter_map(of).sum()))
+    // Folded from 0: the sum of nothing is -0.
+    let below_mib = below.into_iter().filter_map(of).fold(0.0, |a, b| a + b);
+    Ok((root_mib, below_mib))
 }
 
 /// Share of the machine's CPU that nobody used over half a second, in percent.
