@@ -111,7 +111,11 @@ impl Dispatch {
             self.lanes
                 .again(again.task, again.attempt, again.not_before, now);
         }
-        self.publish(&marked, now);
+        if self.stopping.is_some() {
+            self.unmark(&marked, now);
+        } else {
+            self.publish(&marked, now);
+        }
         if committed.position > 0 {
             self.shared
                 .position

@@ -10,6 +10,9 @@ use sengu_store::{Line, OpenTask, StoreError};
 use std::collections::HashMap;
 use std::time::Duration;
 
+/// What is known of a task that an earlier life sent and did not settle.
+pub(super) const RESTARTED: &str = "sengu was restarted while it was out";
+
 /// Where reading stands.
 #[derive(Default)]
 pub struct Feed {
@@ -262,7 +265,7 @@ impl Dispatch {
         let unsettled = ready.payload.sent_at.is_some();
         let inserted = self.insert(ready, now, refill);
         if unsettled && inserted == Inserted::Queued {
-            self.settle_lost(id, "sengu was restarted while it was out", now);
+            self.settle_lost(id, RESTARTED, now);
         }
         inserted
     }
@@ -283,7 +286,8 @@ impl Dispatch {
             .get(&open.target)
             .cloned();
         let Some(target) = target else {
-            return refuse(open, format!("target {} was deleted", body.target));
+            let why = super::send::DELETED.to_owned();
+            return Err((open, Outcome::Cancelled { why }));
         };
         let kind = self.shared.catalog.read().kinds.get(&body.kind).cloned();
         let Some(kind) = kind else {
@@ -298,13 +302,18 @@ impl Dispatch {
                 format!("kind {} has no action {} any more", body.kind, body.action),
             );
         };
+        if open.sent.is_some() && body.effect == Effect::Probe && action.decl.probe.is_none() {
+            let why = format!("action {} has no probe any more", body.action);
+            return refuse(open, why);
+        }
+        let history = open.history.lines().filter(|line| !line.is_empty());
         let checkpoint = open.checkpoint.as_ref().and_then(|c| {
             serde_json::value::RawValue::from_string(String::from_utf8_lossy(c).into_owned()).ok()
         });
         let probing = match (open.sent, body.effect) {
             (Some(sent), Effect::Probe) => Some(Probing {
                 since: sent.at,
-                why: "sengu was restarted while it was out".to_owned(),
+                why: RESTARTED.to_owned(),
                 tries: 0,
             }),
             _ => None,
@@ -325,7 +334,10 @@ impl Dispatch {
                 run: open.run,
                 batch: open.batch,
                 volatile: false,
-                history: open.history.lines().map(str::to_owned).collect(),
+                tries: open.attempt.max(1),
+                in_vain: 0,
+                perhaps: probing.as_ref().map(|p| p.why.clone()),
+                history: history.map(str::to_owned).collect(),
                 checkpoint,
                 cancelled: false,
                 lease_until: Time(0),

@@ -54,6 +54,13 @@ pub struct Payload {
     pub run: Option<RunId>,
     pub batch: u32,
     pub volatile: bool,
+    /// The attempt in hand, from 1. The fence also moves with probes and with what was never handed over; these do not
+    /// count.
+    pub tries: u32,
+    /// Sent in vain since the last attempt that counted.
+    pub in_vain: u32,
+    /// Why an earlier attempt may have had its effect, if so.
+    pub perhaps: Option<String>,
     /// Earlier attempts, one line each.
     pub history: Vec<String>,
     /// Last checkpoint of the attempt in hand.
@@ -477,7 +484,7 @@ impl Dispatch {
         let queue = &self.queue_names[task.queue.0 as usize].3;
         Some(Standing {
             stage: task.stage,
-            attempt: task.attempt,
+            attempt: task.payload.tries,
             not_before: task.not_before,
             blocked: self.lanes.blocked(id, now),
             history: task.payload.history.clone(),

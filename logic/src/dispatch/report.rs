@@ -1,6 +1,6 @@
 //! From the WEEs back: what they report is checked against the fence, settled by effect, and made durable.
 
-use super::settle::{Attempt, Verdict, probed, settle};
+use super::settle::{Attempt, Verdict, backoff_ms, honest, probed, settle};
 use super::{Again, Dispatch, End, Probing, Stage};
 use crate::inventory::{Quarantine, Reachable, reason_word};
 use sengu_interconnect::Delivery;
@@ -11,6 +11,20 @@ use sengu_store::{Expect, Op, OpenTask};
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
+/// What a sending that did not end the task counts as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counting {
+    Attempt,
+    Probe,
+    /// It was never handed to a worker.
+    Nothing,
+}
+
+/// Notes kept of one task, and the length of each.
+const NOTES_MAX: usize = 64;
+const NOTE_CHARS_MAX: usize = 500;
+/// Longest rest of a task that nobody could take.
+const IN_VAIN_REST_MAX_MS: u64 = 2_000;
 /// Probes of one task before it is `Unknown`.
 const PROBES_MAX: u32 = 5;
 /// Observations of one unreachable target are spaced out from this.
@@ -148,7 +162,17 @@ impl Dispatch {
         let Some(task) = self.lanes.get(id) else {
             return;
         };
-        let (payload, attempt) = (&task.payload, task.attempt);
+        let (payload, attempt) = (&task.payload, task.payload.tries);
+        // A probe that was lost leaves what it asked about as open as it was.
+        let perhaps = match &how {
+            Attempt::Lost(why) | Attempt::Ended(Outcome::Unknown { why })
+                if payload.effect.changes() && payload.probing.is_none() =>
+            {
+                Some(why.clone())
+            }
+            _ => None,
+        };
+        let handed_over = !matches!(how, Attempt::Rejected(_));
         let busy = match &how {
             Attempt::Ended(Outcome::Failed(f)) if f.code == FailureCode::Busy => {
                 let rest = f
@@ -171,6 +195,11 @@ impl Dispatch {
             verdict => verdict,
         };
         let (target, was_probing) = (task.target, payload.probing.is_some());
+        if let Some(task) = self.lanes.get_mut(id)
+            && perhaps.is_some()
+        {
+            task.payload.perhaps = perhaps;
+        }
         self.lanes.settling(id);
         if let Some(rest) = busy {
             self.lanes.cool(target, now.plus_ms(rest));
@@ -188,8 +217,14 @@ impl Dispatch {
                 {
                     // The probe says that it did not happen: the action itself goes again.
                     task.payload.probing = None;
+                    task.payload.perhaps = None;
                 }
-                self.retry(id, after_ms, note, counts, now);
+                let counting = match counts {
+                    true => Counting::Attempt,
+                    false if handed_over => Counting::Probe,
+                    false => Counting::Nothing,
+                };
+                self.retry(id, after_ms, note, counting, now);
             }
             Verdict::Probe { note } => {
                 if let Some(task) = self.lanes.get_mut(id) {
@@ -204,45 +239,65 @@ impl Dispatch {
                     id,
                     limits::RETRY_FIRST_MS,
                     format!("{note}; probing"),
-                    false,
+                    Counting::Probe,
                     now,
                 );
             }
         }
     }
 
-    fn retry(&mut self, id: TaskId, after_ms: u64, note: String, counts: bool, now: Time) {
+    /// Goes again after a while; what was settling is then waiting. `Counting` says what the one before counts as.
+    pub(super) fn retry(
+        &mut self,
+        id: TaskId,
+        after_ms: u64,
+        note: String,
+        counting: Counting,
+        now: Time,
+    ) {
+        self.lanes.settling(id);
         let Some(task) = self.lanes.get_mut(id) else {
             return;
         };
         self.shared.metrics.retried();
-        // The fence must move even when the attempt does not count, so the count is kept by the notes.
+        // The fence moves in any case, so that nothing late counts for the next one.
         let attempt = task.attempt + 1;
-        let line = format!("{now} attempt {}: {note}", task.attempt);
-        let probing = task.payload.probing.is_some();
-        if counts
-            || task
-                .payload
-                .history
-                .last()
-                .is_none_or(|l| !l.ends_with(&note))
-        {
-            task.payload.history.push(line.clone());
+        let payload = &mut task.payload;
+        let note: String = note.chars().take(NOTE_CHARS_MAX).collect();
+        let told_before = |last: &String| last.ends_with(&note);
+        let told = payload.history.last().is_some_and(told_before);
+        let mut line = String::new();
+        if payload.history.len() < NOTES_MAX && (counting == Counting::Attempt || !told) {
+            line = format!("{now} attempt {}: {note}", payload.tries);
+            payload.history.push(line.clone());
         }
-        let not_before = now.plus_ms(after_ms);
-        if let Some(probing) = &mut task.payload.probing {
+        let mut not_before = now.plus_ms(after_ms);
+        match counting {
+            Counting::Attempt => {
+                payload.tries += 1;
+                payload.in_vain = 0;
+            }
+            Counting::Probe => payload.in_vain = 0,
+            Counting::Nothing => {
+                payload.in_vain = payload.in_vain.saturating_add(1);
+                let rest = backoff_ms(payload.in_vain).min(IN_VAIN_REST_MAX_MS);
+                not_before = now.plus_ms(after_ms.max(rest));
+            }
+        }
+        if counting == Counting::Probe
+            && let Some(probing) = &mut payload.probing
+        {
             probing.tries += 1;
         }
-        let durable = !task.payload.effect.repeatable() && !probing;
+        let durable = !payload.effect.repeatable() && payload.probing.is_none();
         if durable {
             // The mark in the store must go before it may be sent again.
-            let (priority, note) = (task.priority, line);
             self.pending.ops.push(Op::Retry {
                 task: id,
-                priority,
-                attempt,
+                priority: task.priority,
+                attempt: task.payload.tries,
                 not_before,
-                note,
+                note: line,
             });
             self.pending.retries.push(Again {
                 task: id,
@@ -271,6 +326,7 @@ impl Dispatch {
             self.lanes.finish(id, now);
             return;
         }
+        let outcome = honest(outcome, payload.perhaps.as_deref(), from.is_some());
         let report = from.map(|(_, report)| report);
         let started_at = report.and_then(|r| r.started_at).or(match task.stage {
             Stage::Started { at } => Some(at),
@@ -280,7 +336,7 @@ impl Dispatch {
             outcome: &outcome,
             started_at,
             ended_at: now,
-            attempts: task.attempt,
+            attempts: payload.tries,
             wee: from.map(|(wee, _)| wee).or(payload.wee.as_deref()),
             instance: report.and_then(|r| r.instance.as_deref()),
             digest: report.and_then(|r| r.digest.as_deref()),
@@ -305,7 +361,7 @@ impl Dispatch {
             batch: payload.batch,
             status: outcome.status(),
             changed,
-            attempts: task.attempt,
+            attempts: payload.tries,
             target: payload.target.name.clone(),
             in_lane: true,
             held: false,
@@ -317,6 +373,8 @@ impl Dispatch {
 
     /// Ends a task that is in the store only.
     pub(super) fn end_stored(&mut self, open: &OpenTask, outcome: Outcome, now: Time) {
+        let earlier = open.sent.map(|_| super::feed::RESTARTED);
+        let outcome = honest(outcome, earlier, false);
         let ending = RawEnding {
             outcome: &outcome,
             started_at: None,
@@ -363,7 +421,7 @@ impl Dispatch {
         }
         match settle(
             task.payload.effect,
-            task.attempt,
+            task.payload.tries,
             false,
             Attempt::Lost(why.to_owned()),
         ) {
@@ -534,9 +592,14 @@ fn probe_verdict(probing: &Probing, effect: Effect, attempt: u32, how: &Attempt)
             }
             verdict
         }
+        Attempt::Rejected(why) => Verdict::Retry {
+            after_ms: limits::RETRY_FIRST_MS,
+            note: why.clone(),
+            counts: false,
+        },
         // The probe itself had no luck: ask again while there are tries.
         _ if probing.tries < PROBES_MAX => Verdict::Retry {
-            after_ms: super::settle::backoff_ms(probing.tries + 1),
+            after_ms: backoff_ms(probing.tries + 1),
             note: format!("{why}; the probe had no answer"),
             counts: false,
         },

@@ -1,5 +1,6 @@
 //! From the lanes to the broker: who may go goes, in one batch; what may not be repeated is marked first.
 
+use super::report::Counting;
 use super::{Dispatch, Payload, Stage, envelope};
 use sengu_interconnect::Message;
 use sengu_model::wire::envelope::SealedSecret;
@@ -9,6 +10,8 @@ use sengu_store::Op;
 use serde_json::value::{RawValue, to_raw_value};
 use std::sync::Arc;
 
+/// Why a task ends whose target is gone.
+pub(super) const DELETED: &str = "the target was deleted";
 /// Messages published as one batch.
 const PUBLISH_MAX: usize = 1_024;
 
@@ -52,7 +55,7 @@ impl Dispatch {
                     task: id,
                     priority: task.priority,
                     epoch: self.shared.epoch,
-                    attempt: task.attempt,
+                    attempt: task.payload.tries,
                     at: now,
                 });
                 self.pending.marked.push(id);
@@ -81,10 +84,8 @@ impl Dispatch {
         let target = self.lanes.get(id).map(|t| t.target)?;
         let inventory = self.shared.inventory.read();
         let Some(target) = inventory.by_uid.get(&target) else {
-            return Some(Outcome::failed(
-                FailureCode::Refused,
-                "the target was deleted",
-            ));
+            let why = DELETED.to_owned();
+            return Some(Outcome::Cancelled { why });
         };
         if let Some(reason) = &target.maintenance {
             let why = format!("the target is in maintenance: {reason}");
@@ -108,14 +109,20 @@ impl Dispatch {
         let mut messages = Vec::with_capacity(tasks.len());
         let mut ids = Vec::with_capacity(tasks.len());
         for id in tasks {
+            let sending = |t: &&super::Task| t.stage == Stage::Sending;
+            let Some(task) = self.lanes.get(*id).filter(sending) else {
+                continue; // ended meanwhile
+            };
+            if task.payload.cancelled && task.payload.probing.is_none() {
+                let why = "cancelled before it was sent".to_owned();
+                self.end(*id, Outcome::Cancelled { why }, None, now);
+                continue;
+            }
             self.refresh(*id);
             let Some(body) = self.body(*id) else { continue };
             let Some(task) = self.lanes.get_mut(*id) else {
                 continue;
             };
-            if task.stage != Stage::Sending {
-                continue; // cancelled or ended meanwhile
-            }
             task.payload.sent_at = Some(now);
             task.payload.lease_until = lease_end;
             let queue = self.queue_names[task.queue.0 as usize].3.clone();
@@ -218,10 +225,24 @@ impl Dispatch {
     pub(super) fn not_published(&mut self, tasks: &[TaskId]) {
         let now = crate::clock::now();
         for id in tasks {
-            if let Some(task) = self.lanes.get(*id) {
-                let attempt = task.attempt;
-                let at = now.plus_ms(limits::RETRY_FIRST_MS);
-                self.lanes.again(*id, attempt, at, now);
+            let sent = |t: &super::Task| matches!(t.stage, Stage::Sent { .. });
+            if self.lanes.get(*id).is_some_and(sent) {
+                let note = "the interconnect did not take it".to_owned();
+                self.retry(*id, limits::RETRY_FIRST_MS, note, Counting::Nothing, now);
+            }
+        }
+    }
+
+    /// Marked and not sent, since sengu stops: the next start must not take them for sent.
+    pub(super) fn unmark(&mut self, tasks: &[TaskId], now: Time) {
+        for id in tasks {
+            if self
+                .lanes
+                .get(*id)
+                .is_some_and(|t| t.stage == Stage::Sending)
+            {
+                let note = "sengu was stopped before it was sent".to_owned();
+                self.retry(*id, 0, note, Counting::Nothing, now);
             }
         }
     }

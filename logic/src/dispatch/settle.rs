@@ -70,6 +70,25 @@ pub fn settle(effect: Effect, attempt: u32, volatile: bool, how: Attempt) -> Ver
     }
 }
 
+/// `earlier`: why an attempt before the last may have had its effect. An end that says nothing of how the target is now
+/// then leaves that open. `worker_said`: it comes from a worker and not from sengu itself.
+pub fn honest(outcome: Outcome, earlier: Option<&str>, worker_said: bool) -> Outcome {
+    let Some(earlier) = earlier else {
+        return outcome;
+    };
+    let then = match &outcome {
+        Outcome::Done(_) | Outcome::Unknown { .. } => return outcome,
+        Outcome::Failed(f) if worker_said && !f.code.retried_blindly() && !f.code.quarantines() => {
+            return outcome;
+        }
+        Outcome::Failed(f) => format!("{}: {}", f.code, f.message),
+        Outcome::Cancelled { why } | Outcome::Expired { why } => why.clone(),
+    };
+    Outcome::Unknown {
+        why: format!("{earlier}; then {then}"),
+    }
+}
+
 fn lost(effect: Effect, attempt: u32, left: bool, why: String) -> Verdict {
     match effect {
         Effect::Read | Effect::Idempotent if left => Verdict::Retry {
@@ -204,6 +223,47 @@ mod tests {
             word(&settle(Effect::Once, 5, false, how)),
             "retry 500 uncounted"
         );
+    }
+
+    #[test]
+    fn an_attempt_that_may_have_happened_is_not_forgotten() {
+        let ends = [
+            (
+                Outcome::Cancelled { why: String::new() },
+                "unknown",
+                "unknown",
+            ),
+            (
+                Outcome::Expired { why: String::new() },
+                "unknown",
+                "unknown",
+            ),
+            (
+                Outcome::failed(FailureCode::Unreachable, ""),
+                "unknown",
+                "unknown",
+            ),
+            (
+                Outcome::failed(FailureCode::AuthFailed, ""),
+                "unknown",
+                "unknown",
+            ),
+            (
+                Outcome::failed(FailureCode::Refused, ""),
+                "failed",
+                "unknown",
+            ),
+            (Outcome::Done(sengu_model::Done::default()), "done", "done"),
+        ];
+        for (outcome, by_worker, by_sengu) in ends {
+            let end = |said| honest(outcome.clone(), Some("cut"), said).status().as_str();
+            assert_eq!(
+                (end(true), end(false)),
+                (by_worker, by_sengu),
+                "{outcome:?}"
+            );
+            assert_eq!(honest(outcome.clone(), None, false), outcome);
+        }
     }
 
     #[test]

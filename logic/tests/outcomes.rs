@@ -1,0 +1,144 @@
+//! The honest outcome: what is lost, rejected, cancelled or cut off by a restart is reported as it was.
+
+mod support;
+
+use sengu_model::wire::envelope::Event;
+use sengu_model::{Class, Effect, FailureCode, Outcome};
+use serde_json::json;
+use support::{Bench, Sent, done};
+
+async fn take_one(bench: &mut Bench, action: &str) -> (sengu_model::TaskId, Sent) {
+    let id = bench.create(action, &["t0"]).await[0];
+    let sent = bench.take(Class::Control).await;
+    assert_eq!(sent.task, id);
+    (id, sent)
+}
+
+fn happened(yes: bool) -> Outcome {
+    Outcome::result(false, json!({"happened": yes}))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_nobody_could_take_keeps_its_attempts() {
+    let mut bench = Bench::new(1, 1).await;
+    let (id, mut sent) = take_one(&mut bench, "set").await;
+    for _ in 0..5 {
+        bench.reject(&sent).await;
+        sent = bench.take(Class::Control).await;
+    }
+    let unreachable = Outcome::failed(FailureCode::Unreachable, "no route");
+    bench.end(&sent, &unreachable).await;
+    let again = bench.take(Class::Control).await;
+    bench.end(&again, &done()).await;
+    assert_eq!(bench.ended(id).await, "done");
+    let ending = bench.logic.task(id).await.unwrap().ending.unwrap();
+    assert_eq!(ending.attempts, 2, "{:?}", ending.history);
+    assert_eq!(ending.history.len(), 2, "{:?}", ending.history);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_after_a_lost_attempt_says_that_it_may_have_happened() {
+    let mut bench = Bench::new(1, 1).await;
+    for action in ["set", "cycle"] {
+        let (id, sent) = take_one(&mut bench, action).await;
+        bench.lose(&sent).await;
+        bench.task_when(id, |t| t.not_before.is_some()).await;
+        bench.logic.cancel_task(id).await.unwrap();
+        assert_eq!(bench.ended(id).await, "unknown", "{action}");
+    }
+    let (id, sent) = take_one(&mut bench, "set").await;
+    bench.logic.cancel_task(id).await.unwrap();
+    bench.lose(&sent).await;
+    assert_eq!(
+        bench.ended(id).await,
+        "unknown",
+        "lost while being cancelled"
+    );
+    let (id, sent) = take_one(&mut bench, "fire").await;
+    bench.logic.cancel_task(id).await.unwrap();
+    bench.reject(&sent).await;
+    assert_eq!(bench.ended(id).await, "cancelled", "nobody had it in hand");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_probe_settles_a_lost_attempt_and_rejections_do_not_wear_it_out() {
+    let mut bench = Bench::new(1, 1).await;
+    let (id, sent) = take_one(&mut bench, "cycle").await;
+    bench.lose(&sent).await;
+    for _ in 0..6 {
+        let probe = bench.take(Class::Control).await;
+        assert_eq!((probe.action.as_str(), probe.probe), ("cycled", true));
+        assert_eq!(probe.effect, Effect::Read);
+        bench.reject(&probe).await;
+    }
+    let probe = bench.take(Class::Control).await;
+    bench.end(&probe, &happened(false)).await;
+    let second = bench.take(Class::Control).await;
+    assert_eq!((second.action.as_str(), second.probe), ("cycle", false));
+    bench.lose(&second).await;
+    let probe = bench.take(Class::Control).await;
+    bench.end(&probe, &happened(true)).await;
+    assert_eq!(bench.ended(id).await, "done");
+    let ending = bench.logic.task(id).await.unwrap().ending.unwrap();
+    assert_eq!(ending.attempts, 2, "{:?}", ending.history);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_settles_what_was_out_by_its_effect() {
+    let mut bench = Bench::new(8, 4).await;
+    let once = bench.create("fire", &["t0"]).await[0];
+    let probed = bench.create("cycle", &["t1"]).await[0];
+    let again = bench.create("set", &["t2"]).await[0];
+    for _ in 0..3 {
+        let sent = bench.take(Class::Control).await;
+        bench.report(&sent, Event::Started, json!({})).await;
+    }
+    let mut bench = bench.restart().await;
+    bench.announce("default", 8).await;
+    assert_eq!(bench.ended(once).await, "unknown");
+    for _ in 0..2 {
+        let sent = bench.take(Class::Control).await;
+        let outcome = if sent.probe { happened(true) } else { done() };
+        assert_eq!(sent.probe, sent.task == probed);
+        bench.end(&sent, &outcome).await;
+    }
+    assert_eq!(bench.ended(probed).await, "done");
+    assert_eq!(bench.ended(again).await, "done");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_action_sent_back_before_a_restart_is_not_taken_for_sent() {
+    let mut bench = Bench::new(1, 1).await;
+    let (id, sent) = take_one(&mut bench, "fire").await;
+    bench.reject(&sent).await;
+    bench.task_when(id, |t| t.not_before.is_some()).await;
+    let mut bench = bench.restart().await;
+    bench.announce("default", 1).await;
+    let sent = bench.take(Class::Control).await;
+    bench.end(&sent, &done()).await;
+    assert_eq!(bench.ended(id).await, "done");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_older_attempt_says_does_not_count() {
+    let mut bench = Bench::new(1, 1).await;
+    let (id, sent) = take_one(&mut bench, "set").await;
+    bench.lose(&sent).await;
+    let second = bench.take(Class::Control).await;
+    bench
+        .end(&sent, &Outcome::failed(FailureCode::Refused, "late"))
+        .await;
+    bench.end(&second, &done()).await;
+    bench
+        .end(&second, &Outcome::failed(FailureCode::Refused, "twice"))
+        .await;
+    assert_eq!(bench.ended(id).await, "done");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_ends_a_task_for_which_there_is_nobody() {
+    let bench = Bench::new(0, 1).await;
+    let request = json!({"action": "set", "targets": ["t0"], "startWithin": "50ms"});
+    let id = bench.create_with(request).await[0];
+    assert_eq!(bench.ended(id).await, "expired");
+}
