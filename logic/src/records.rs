@@ -3,6 +3,7 @@
 use crate::catalog::clip;
 use crate::clock;
 use crate::core::Logic;
+use crate::dispatch::Input;
 use crate::documents::{Document, Spec, WRITABLE_KINDS, wrong};
 use crate::inventory::{Inventory, Other, Target};
 use sengu_model::problem::{Code, Fault, Problem};
@@ -114,6 +115,11 @@ impl Logic {
             .commit(ops.into())
             .await
             .map_err(store_problem)?;
+        let altered = changes.iter().map(|(_, c)| c);
+        let altered: Vec<Uid> = altered
+            .filter(|c| matches!(c.spec, Spec::Target(_)) && c.expect != Expect::Absent)
+            .map(|c| c.uid)
+            .collect();
         {
             let mut inventory = self.shared.inventory.write();
             for ((at, change), revision) in changes.into_iter().zip(&committed.revisions) {
@@ -123,6 +129,9 @@ impl Logic {
         }
         self.shared.declared();
         self.shared.wrote(&committed.revisions);
+        if !altered.is_empty() {
+            self.dispatch.send(Input::Altered(altered)).await;
+        }
         Ok((results, *self.shared.revision.borrow()))
     }
 
@@ -384,6 +393,8 @@ impl Logic {
         self.shared.wrote(&committed.revisions);
         if kind == "Target" {
             self.end_tasks_of(uid).await;
+            // What is in no store: the observation that waits for its turn.
+            self.dispatch.send(Input::Altered(vec![uid])).await;
         }
         Ok(())
     }

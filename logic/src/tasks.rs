@@ -431,6 +431,7 @@ fn ready(
     Ready {
         id,
         priority,
+        line: line(&target.zone, &target.kind, plan.effect.class()),
         attempt: 1,
         not_before: Time(0),
         payload: Payload {

@@ -1,6 +1,6 @@
 //! Writes on their way to the store: what gathered goes as one batch, and what follows only once it is durable.
 
-use super::{COMMITS_MAX, Dispatch, Flight, Pending};
+use super::{COMMITS_MAX, Dispatch, Flight, LINGER_MS, Pending};
 use crate::{clock, service};
 use sengu_model::{Time, limits};
 use tokio::sync::mpsc;
@@ -18,12 +18,20 @@ impl Dispatch {
         if self.commits.len() >= COMMITS_MAX || now < self.store_rest_until {
             return;
         }
+        let unhurried = self.pending.unhurried == self.pending.ops.len();
+        if unhurried && self.stopping.is_none() {
+            let since = *self.pending.lingers_since.get_or_insert(now);
+            if now.ms_since(since) < LINGER_MS && now >= since {
+                return;
+            }
+        }
         let Pending {
             ops,
             ends,
             retries,
             marked,
             tags,
+            ..
         } = std::mem::take(&mut self.pending);
         let shared = self.shared.clone();
         self.commits.push(Box::pin(async move {
@@ -67,6 +75,7 @@ impl Dispatch {
                     retries,
                     marked,
                     tags,
+                    ..Pending::default()
                 };
                 self.pending.ops.extend(newer.ops);
                 self.pending.ends.extend(newer.ends);
@@ -110,6 +119,7 @@ impl Dispatch {
         for again in retries {
             self.lanes
                 .again(again.task, again.attempt, again.not_before, now);
+            self.follow_target(again.task, now);
         }
         if self.stopping.is_some() {
             self.unmark(&marked, now);

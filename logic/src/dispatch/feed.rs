@@ -93,7 +93,7 @@ impl Dispatch {
     /// Takes freshly committed tasks straight into their lanes, or leaves them in the store when there is a backlog.
     pub(super) fn take_new(&mut self, tasks: Vec<Ready>, now: Time) {
         for ready in tasks {
-            let line = line_of(&ready.payload);
+            let line = ready.line;
             let key = (ready.priority, line);
             let backlog = self.feed.cursors.get(&key).is_some_and(|c| c.behind);
             let full = self.lanes.waiting_in(ready.priority, line) >= limits::LINE_WINDOW_MAX;
@@ -110,9 +110,14 @@ impl Dispatch {
         self.lanes.get(id).is_some() || self.ending.contains(&id) || self.gone.contains(id)
     }
 
-    pub(super) fn insert(&mut self, ready: Ready, now: Time, refill: bool) -> Inserted {
+    pub(super) fn insert(&mut self, mut ready: Ready, now: Time, refill: bool) -> Inserted {
         if self.is_known(ready.id) {
             return Inserted::Known;
+        }
+        // The target may have been changed while the task was on its way.
+        let uid = ready.payload.target.uid;
+        if let Some(target) = self.shared.inventory.read().by_uid.get(&uid) {
+            ready.payload.target = target.clone();
         }
         let class = ready.payload.effect.class();
         let (zone, kind) = (
@@ -125,7 +130,7 @@ impl Dispatch {
             id: ready.id,
             target: ready.payload.target.uid,
             queue,
-            line: line_of(&ready.payload),
+            line: ready.line,
             class,
             priority: ready.priority,
             attempt: ready.attempt,
@@ -232,14 +237,14 @@ impl Dispatch {
                     }
                 }
                 for open in tasks {
-                    self.take_open(open, now, false);
+                    self.take_open(open, Some(line), now, false);
                 }
             }
             What::Lane(target) => {
                 let mut full = false;
                 for open in tasks {
                     let id = open.id;
-                    match self.take_open(open, now, true) {
+                    match self.take_open(open, None, now, true) {
                         Inserted::LaneFull => full = true,
                         _ if full => {}
                         _ => self.lanes.looked_at(target, id),
@@ -250,12 +255,19 @@ impl Dispatch {
         }
     }
 
-    fn take_open(&mut self, open: OpenTask, now: Time, refill: bool) -> Inserted {
+    /// `line`: where it was read, if that is known.
+    fn take_open(
+        &mut self,
+        open: OpenTask,
+        line: Option<Line>,
+        now: Time,
+        refill: bool,
+    ) -> Inserted {
         if self.is_known(open.id) {
             return Inserted::Known;
         }
         let id = open.id;
-        let ready = match self.ready(open, now) {
+        let ready = match self.ready(open, line, now) {
             Ok(ready) => ready,
             Err((open, outcome)) => {
                 self.end_stored(&open, outcome, now);
@@ -272,7 +284,12 @@ impl Dispatch {
 
     /// From a stored task to one that can be sent, or the outcome with which it ends here.
     #[allow(clippy::result_large_err)] // the error path is rare and owns what it ends
-    fn ready(&self, open: OpenTask, now: Time) -> Result<Ready, (OpenTask, Outcome)> {
+    fn ready(
+        &self,
+        open: OpenTask,
+        line: Option<Line>,
+        now: Time,
+    ) -> Result<Ready, (OpenTask, Outcome)> {
         let refuse = |open, why: String| Err((open, Outcome::failed(FailureCode::Refused, why)));
         let body: TaskBody = match serde_json::from_slice(&open.body) {
             Ok(body) => body,
@@ -289,6 +306,9 @@ impl Dispatch {
             let why = super::send::DELETED.to_owned();
             return Err((open, Outcome::Cancelled { why }));
         };
+        if let Some(outcome) = super::alter::of_another_kind(&body.kind, &target.kind) {
+            return Err((open, outcome));
+        }
         let kind = self.shared.catalog.read().kinds.get(&body.kind).cloned();
         let Some(kind) = kind else {
             return refuse(
@@ -321,6 +341,9 @@ impl Dispatch {
         Ok(Ready {
             id: open.id,
             priority: open.priority,
+            line: line.unwrap_or_else(|| {
+                crate::tasks::line(&target.zone, &target.kind, body.effect.class())
+            }),
             attempt: open.attempt.max(1),
             not_before: open.not_before.unwrap_or(now.min(Time(0))),
             payload: Payload {
@@ -354,12 +377,4 @@ async fn rest_after(tasks: &Result<Vec<OpenTask>, StoreError>) {
     if tasks.is_err() {
         tokio::time::sleep(Duration::from_millis(limits::RETRY_FIRST_MS)).await;
     }
-}
-
-fn line_of(payload: &Payload) -> Line {
-    crate::tasks::line(
-        &payload.target.zone,
-        &payload.target.kind,
-        payload.effect.class(),
-    )
 }

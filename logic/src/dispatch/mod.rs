@@ -4,6 +4,7 @@
 //! batches. It must never wait for one commit or one publish, never send a task that may not be repeated before that is
 //! durable, and never free a lane before the outcome is durable.
 
+mod alter;
 mod arrivals;
 mod commit;
 pub mod feed;
@@ -27,7 +28,7 @@ use sengu_model::outcome::Status;
 use sengu_model::task::{Priority, RawBody};
 use sengu_model::wire::envelope::{TaskEnvelope, WeeCommand};
 use sengu_model::{Class, Effect, Outcome, RunId, TaskId, Time, Uid, limits};
-use sengu_store::{Committed, Op, OpenTask, StoreError};
+use sengu_store::{Committed, Line, Op, OpenTask, StoreError};
 use serde_json::value::RawValue;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -39,6 +40,9 @@ const COMMITS_MAX: usize = 4;
 /// Report messages out without an ack.
 const REPORT_CREDIT: u32 = 4_096;
 const INPUTS_MAX: usize = 8_192;
+/// Results of a run's reads trickle in as devices answer. Each commit costs ten times what a result costs, so they wait
+/// this long for each other; nothing that changes, and nobody's single task, ever waits.
+const LINGER_MS: u64 = 20;
 /// What was observed is kept at most this often.
 const KEEP_STATUS_EVERY_MS: u64 = 1_000;
 
@@ -88,6 +92,8 @@ pub type Task = lanes::Task<Payload>;
 pub struct Ready {
     pub id: TaskId,
     pub priority: Priority,
+    /// Where it waits in the store.
+    pub line: Line,
     pub attempt: u32,
     pub not_before: Time,
     pub payload: Payload,
@@ -163,6 +169,8 @@ pub enum Input {
         run: RunId,
         reply: oneshot::Sender<u32>,
     },
+    /// Targets that people changed or deleted.
+    Altered(Vec<Uid>),
     /// The WEEs changed: windows by (zone, kind).
     Windows(HashMap<(String, String), u32>),
     Stop(oneshot::Sender<()>),
@@ -254,6 +262,10 @@ struct Pending {
     retries: Vec<Again>,
     marked: Vec<TaskId>,
     tags: Vec<Tag>,
+    /// Of the operations, those that may wait for company: ends of reads that hold up nobody.
+    unhurried: usize,
+    /// Since when they do.
+    lingers_since: Option<Time>,
 }
 
 pub struct Dispatch {
@@ -330,7 +342,12 @@ impl Dispatch {
         self.ask_for_lines(TaskId(0));
         loop {
             let now = clock::now();
-            let wake = [self.lanes.next_timer(), self.dirty_at(), self.rest_over()];
+            let wake = [
+                self.lanes.next_timer(),
+                self.dirty_at(),
+                self.rest_over(),
+                self.linger_over(),
+            ];
             let wake = wake.into_iter().flatten().min();
             let wait = wake.map(|at| Duration::from_millis(at.ms_since(now)));
             tokio::select! {
@@ -383,6 +400,10 @@ impl Dispatch {
     fn rest_over(&self) -> Option<Time> {
         (!self.pending.ops.is_empty() && self.store_rest_until > Time(0))
             .then_some(self.store_rest_until)
+    }
+
+    fn linger_over(&self) -> Option<Time> {
+        self.pending.lingers_since.map(|t| t.plus_ms(LINGER_MS))
     }
 
     fn input(&mut self, input: Input) {
@@ -445,6 +466,7 @@ impl Dispatch {
                         .set_window(QueueIndex(i as u32), window.copied().unwrap_or(0));
                 }
             }
+            Input::Altered(targets) => self.altered(&targets, now),
             Input::Stop(reply) => self.stopping = Some(reply),
         }
     }

@@ -4,6 +4,7 @@ use super::settle::{Attempt, Verdict, backoff_ms, honest, probed, settle};
 use super::{Again, Dispatch, End, Probing, Stage};
 use crate::inventory::{Quarantine, Reachable, reason_word};
 use sengu_interconnect::Delivery;
+use sengu_model::outcome::Status;
 use sengu_model::task::Priority;
 use sengu_model::wire::envelope::{Event, Report, ReportEnvelope, VERSION};
 use sengu_model::{Done, Effect, FailureCode, Outcome, TaskId, Time, Uid, limits};
@@ -306,6 +307,7 @@ impl Dispatch {
             });
         } else {
             self.lanes.again(id, attempt, not_before, now);
+            self.follow_target(id, now);
         }
     }
 
@@ -347,6 +349,10 @@ impl Dispatch {
         let changed = matches!(&outcome, Outcome::Done(done) if done.changed);
         // Text and raw JSON always serialise.
         let body = serde_json::to_vec(&ending).unwrap_or_default();
+        let read = payload.effect == Effect::Read;
+        if read && payload.run.is_some() && outcome.status() == Status::Done {
+            self.pending.unhurried += 1;
+        }
         self.pending.ops.push(Op::End {
             task: id,
             priority: task.priority,

@@ -81,12 +81,16 @@ impl Dispatch {
 
     /// Why this target must not be touched at all, if so.
     fn refused(&self, id: TaskId) -> Option<Outcome> {
-        let target = self.lanes.get(id).map(|t| t.target)?;
+        let task = self.lanes.get(id)?;
+        let (target, kind) = (task.target, task.payload.kind.name());
         let inventory = self.shared.inventory.read();
         let Some(target) = inventory.by_uid.get(&target) else {
             let why = DELETED.to_owned();
             return Some(Outcome::Cancelled { why });
         };
+        if let Some(outcome) = super::alter::of_another_kind(kind, &target.kind) {
+            return Some(outcome);
+        }
         if let Some(reason) = &target.maintenance {
             let why = format!("the target is in maintenance: {reason}");
             return Some(Outcome::failed(FailureCode::Refused, why));
