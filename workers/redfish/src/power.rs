@@ -115,6 +115,7 @@ async fn set_power(task: &Context, client: &Client, wanted: Wanted) -> Result<Ou
     }
     let reached = |body: &Value| power_state(body).is_ok_and(|s| wanted.reached(&s));
     let seen = read_back(task, client, &system.path, client.deadline, reached).await;
+    let word = |known: Option<String>| known.unwrap_or_else(|| "unknown".into());
     let state = |body: &Option<Value>| body.as_ref().and_then(|b| power_state(b).ok());
     Ok(match (seen, lost) {
         (Seen::Reached(body), _) => {
@@ -126,12 +127,13 @@ async fn set_power(task: &Context, client: &Client, wanted: Wanted) -> Result<Ou
             why: format!("{why}; then {}", failure.message),
         },
         (Seen::NotInTime(body) | Seen::Cancelled(body), Some(why)) => Outcome::Unknown {
-            why: format!("{why}; power state last seen: {:?}", state(&body)),
+            why: format!("{why}; power state last seen: {}", word(state(&body))),
         },
         (Seen::Cancelled(body), None) => Outcome::Unknown {
             why: format!(
-                "cancelled after the BMC had accepted {reset_type:?}; power state last seen: {:?}",
-                state(&body)
+                "cancelled after the BMC had accepted {}; power state last seen: {}",
+                word(reset_type.map(str::to_owned)),
+                word(state(&body))
             ),
         },
         (Seen::NotInTime(body), None) => {
@@ -140,7 +142,8 @@ async fn set_power(task: &Context, client: &Client, wanted: Wanted) -> Result<Ou
                 Wanted::Off => "; the OS may ignore the request, forceOff was not tried",
                 _ => "",
             };
-            let message = format!("the BMC accepted {reset_type:?}, still {seen:?}{hint}");
+            let (asked, now) = (word(reset_type.map(str::to_owned)), word(seen.clone()));
+            let message = format!("the BMC accepted {asked}, the system is still {now}{hint}");
             let detail = json!({"before": before, "lastSeen": seen, "resetType": reset_type});
             Failure::new(FailureCode::Timeout, message)
                 .with_detail(detail)
