@@ -1,7 +1,7 @@
 //! `kill -9` of sengu or of its workers at any moment of a run. The twins count what really happened: the oracle.
 
 use sengu_e2e::process::Process;
-use sengu_e2e::{Dice, Fleet, Instance, Value, json, s};
+use sengu_e2e::{Dice, Fleet, Instance, Value, fleet, json, s};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ const BMCS: u32 = 140;
 const HOSTS: u32 = 120;
 const PDUS: u32 = 40;
 
-fn fleet() -> Fleet {
+fn devices() -> Fleet {
     Fleet::new()
         .with("redfish", BMCS, &["--latency-ms", "10"])
         .with("ssh", HOSTS, &["--latency-ms", "20"])
@@ -115,7 +115,7 @@ fn honest(sengu: &Instance, fleet: &mut Fleet, runs: &[Over]) {
 }
 
 fn killed_at(moments_ms: &[u64]) {
-    let mut fleet = fleet();
+    let mut fleet = devices();
     let mut sengu = Instance::start();
     fleet.apply(&sengu);
     let runs = begin(&sengu);
@@ -147,7 +147,7 @@ fn kill_9_of_sengu_again_and_again_in_a_run_loses_nothing_and_repeats_nothing() 
 #[test]
 fn kill_9_of_workers_in_a_run_loses_nothing_and_repeats_nothing() {
     let mut dice = Dice::new();
-    let mut fleet = fleet();
+    let mut fleet = devices();
     let sengu = Instance::start();
     fleet.apply(&sengu);
     let runs = begin(&sengu);
@@ -162,4 +162,94 @@ fn kill_9_of_workers_in_a_run_loses_nothing_and_repeats_nothing() {
     println!("{killed} workers killed");
     let over = finish(&sengu, runs, s(90));
     honest(&sengu, &mut fleet, &over);
+}
+
+#[test]
+fn what_was_acknowledged_before_a_kill_9_is_there_after_it_and_whole() {
+    const TARGETS: u32 = 30;
+    let mut dice = Dice::new();
+    let mut sengu = Instance::start();
+    sengu.api.yaml(&fleet::echo(TARGETS)).expect(200);
+    sengu.api.yaml(&secrets(0)).expect(200);
+    let mut kept: u64 = 0;
+    for round in 0..3 {
+        let after = Duration::from_millis(150 + dice.below(600));
+        println!("round {round}: killed after {after:?}");
+        let api = sengu.api.clone();
+        let json = [("content-type", "application/json")];
+        let yaml = [("content-type", "application/yaml")];
+        let (runs, records) = std::thread::scope(|scope| {
+            // Both go on until there is nobody to ask.
+            let runs = scope.spawn(|| {
+                let spec = json!({"action": "once", "selector": "kind=echo", "batch": "50%"});
+                let spec = spec.to_string();
+                let mut names: Vec<String> = Vec::new();
+                while let Ok(reply) = api.try_call("POST", "/v1/runs", &json, spec.as_bytes()) {
+                    let made = reply.expect(202);
+                    names.push(made["metadata"]["name"].as_str().unwrap().to_owned());
+                }
+                names
+            });
+            let records = scope.spawn(|| {
+                let mut last = kept;
+                while let Ok(reply) =
+                    api.try_call("POST", "/v1/apply", &yaml, secrets(last + 1).as_bytes())
+                {
+                    reply.expect(200);
+                    last += 1;
+                }
+                last
+            });
+            std::thread::sleep(after);
+            sengu.kill();
+            (runs.join().unwrap(), records.join().unwrap())
+        });
+        sengu.up();
+        // A set is there as a whole: the last acknowledged one, or the one after it.
+        let rounds: Vec<String> = (0..20)
+            .map(|n| sengu.api.get(&format!("/v1/records/Secret/s{n}")))
+            .map(|r| {
+                r["metadata"]["labels"]["round"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect();
+        assert!(rounds.iter().all(|r| *r == rounds[0]), "{rounds:?}");
+        kept = rounds[0].parse().unwrap();
+        let whole = [records, records + 1].contains(&kept);
+        assert!(whole, "{kept}, acknowledged {records}");
+        // So is a run, also one whose acknowledgement was on its way.
+        let all = sengu.pages("/v1/records/Run?limit=100");
+        for name in &runs {
+            assert!(
+                all.iter().any(|r| r["metadata"]["name"] == json!(name)),
+                "{name} is lost"
+            );
+        }
+        println!("{} runs acknowledged, {} there", runs.len(), all.len());
+        for run in &all {
+            let name = run["metadata"]["name"].as_str().unwrap();
+            let over = sengu.over(name, s(40));
+            let counts = &over["status"]["counts"];
+            let count = |what: &str| counts[what].as_u64().unwrap();
+            assert_eq!(
+                count("done") + count("unknown"),
+                u64::from(TARGETS),
+                "{over}"
+            );
+        }
+        assert_eq!(sengu.api.get("/v1/version")["store"]["tasksOpen"], 0);
+    }
+}
+
+/// Twenty records that name the round they were written in.
+fn secrets(round: u64) -> String {
+    let one = |n| {
+        format!(
+            "apiVersion: sengu/v1\nkind: Secret\n\
+             metadata: {{name: s{n}, labels: {{round: \"{round}\"}}}}\nspec: {{data: {{k: v}}}}\n---\n"
+        )
+    };
+    (0..20).map(one).collect()
 }
