@@ -184,6 +184,7 @@ pub struct Logic {
     pub shared: Arc<Shared>,
     pub dispatch: dispatch::Handle,
     pub control: service::control::Handle,
+    services: Vec<tokio::task::AbortHandle>,
 }
 
 impl Logic {
@@ -230,18 +231,18 @@ impl Logic {
         let reports = Dispatch::subscribe(&shared).await?;
         let actor = Dispatch::new(shared.clone(), inputs, reports, control.sender());
         tokio::spawn(actor.run());
-        tokio::spawn(service::control::run(
-            shared.clone(),
-            dispatch.clone(),
-            control_inputs,
-        ));
-        tokio::spawn(service::observe::run(shared.clone(), dispatch.clone()));
-        tokio::spawn(service::wees::run(shared.clone(), dispatch.clone()));
-        tokio::spawn(service::retention::run(shared.clone()));
+        let control_loop = service::control::run(shared.clone(), dispatch.clone(), control_inputs);
+        let services = [
+            tokio::spawn(control_loop),
+            tokio::spawn(service::observe::run(shared.clone(), dispatch.clone())),
+            tokio::spawn(service::wees::run(shared.clone(), dispatch.clone())),
+            tokio::spawn(service::retention::run(shared.clone())),
+        ];
         Ok(Arc::new(Logic {
             shared,
             dispatch,
             control,
+            services: services.iter().map(|s| s.abort_handle()).collect(),
         }))
     }
 
@@ -251,6 +252,10 @@ impl Logic {
         let stopped = self.dispatch.ask(dispatch::Input::Stop);
         if tokio::time::timeout(limit, stopped).await.is_err() {
             tracing::warn!("dispatch did not stop in time; the next start settles what is open");
+        }
+        // What they would still write has nowhere to go; the next start takes it up from the tasks.
+        for service in &self.services {
+            service.abort();
         }
         if let Err(error) = self.shared.store.close().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "store not closed");

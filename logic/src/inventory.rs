@@ -15,16 +15,31 @@ use std::sync::{Arc, OnceLock};
 
 /// Short texts that repeat (label keys and values, vendors, models): kept once.
 #[derive(Default)]
-pub struct Texts(Mutex<HashSet<Arc<str>>>);
+pub struct Texts(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    texts: HashSet<Arc<str>>,
+    /// At this many, those that nobody uses any more go.
+    tidy_at: usize,
+}
+
+/// Texts kept before it is worth looking for those that nobody uses.
+const TEXTS_MIN: usize = 16_384;
 
 impl Texts {
     pub fn intern(&self, text: &str) -> Arc<str> {
-        let mut texts = self.0.lock();
-        if let Some(known) = texts.get(text) {
+        let mut kept = self.0.lock();
+        if let Some(known) = kept.texts.get(text) {
             return known.clone();
         }
+        if kept.texts.len() >= kept.tidy_at.max(TEXTS_MIN) {
+            // Facts such as an uptime are new every time.
+            kept.texts.retain(|text| Arc::strong_count(text) > 1);
+            kept.tidy_at = kept.texts.len() * 2;
+        }
         let new: Arc<str> = text.into();
-        texts.insert(new.clone());
+        kept.texts.insert(new.clone());
         new
     }
 }
@@ -440,5 +455,21 @@ impl Inventory {
     /// Targets that a selector matches, in name order.
     pub fn select<'a>(&'a self, selector: &'a Selector) -> impl Iterator<Item = &'a Arc<Target>> {
         self.targets.values().filter(|t| t.matches(selector))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_nobody_uses_any_more_go() {
+        let texts = Texts::default();
+        let used = texts.intern("site");
+        for n in 0..TEXTS_MIN * 3 {
+            texts.intern(&n.to_string());
+        }
+        assert!(texts.0.lock().texts.len() <= TEXTS_MIN * 2);
+        assert!(Arc::ptr_eq(&used, &texts.intern("site")));
     }
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use sengu_model::Class;
+use sengu_model::{Class, FailureCode, Outcome};
 use serde_json::json;
 use support::{Bench, done, target, until};
 
@@ -88,4 +88,18 @@ async fn windows_are_whole_again_after_everything_ended() {
     let out: Vec<_> = overview.queues.iter().map(|q| q.in_flight).collect();
     assert!(out.iter().all(|n| *n == 0), "{out:?}");
     assert_eq!(json!(overview.queues[0].window), json!(3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quarantine_outlives_a_restart_that_follows_at_once() {
+    let mut bench = Bench::new(1, 1).await;
+    let id = bench.create("set", &["t0"]).await[0];
+    let sent = bench.take(Class::Control).await;
+    let outcome = Outcome::failed(FailureCode::AuthFailed, "no");
+    bench.end(&sent, &outcome).await;
+    assert_eq!(bench.ended(id).await, "failed auth_failed");
+    let bench = bench.restart().await;
+    bench.announce("default", 1).await;
+    let id = bench.create("set", &["t0"]).await[0];
+    assert_eq!(bench.ended(id).await, "failed refused");
 }

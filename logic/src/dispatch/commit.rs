@@ -1,8 +1,9 @@
 //! Writes on their way to the store: what gathered goes as one batch, and what follows only once it is durable.
 
 use super::{COMMITS_MAX, Dispatch, Flight, LINGER_MS, Pending};
-use crate::{clock, service};
+use crate::service;
 use sengu_model::{Time, limits};
+use sengu_store::StoreError;
 use tokio::sync::mpsc;
 
 impl Dispatch {
@@ -15,7 +16,11 @@ impl Dispatch {
             }
             return;
         }
-        if self.commits.len() >= COMMITS_MAX || now < self.store_rest_until {
+        if now < self.store_rest_until {
+            return;
+        }
+        self.store_rest_until = Time(0);
+        if self.commits.len() >= COMMITS_MAX {
             return;
         }
         let unhurried = self.pending.unhurried == self.pending.ops.len();
@@ -50,7 +55,7 @@ impl Dispatch {
     }
 
     pub(super) fn landed(&mut self, flight: Flight) {
-        let now = clock::now();
+        let now = self.now();
         let Flight {
             ends,
             retries,
@@ -68,6 +73,7 @@ impl Dispatch {
                     "outcomes cannot be stored"
                 );
                 self.store_rest_until = now.plus_ms(limits::RETRY_FIRST_MS);
+                self.store_closed |= matches!(error, StoreError::Closed);
                 let newer = std::mem::take(&mut self.pending);
                 self.pending = Pending {
                     ops,
@@ -85,7 +91,6 @@ impl Dispatch {
                 return;
             }
         };
-        self.store_rest_until = Time(0);
         if !tags.is_empty() && self.reports.ack(&tags).is_err() {
             tracing::warn!("a report could not be acked");
         }
@@ -126,6 +131,7 @@ impl Dispatch {
         } else {
             self.publish(&marked, now);
         }
+        self.shared.wrote(&committed.revisions);
         if committed.position > 0 {
             self.shared
                 .position

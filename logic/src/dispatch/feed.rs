@@ -197,7 +197,7 @@ impl Dispatch {
     }
 
     pub(super) fn take_page(&mut self, page: Page) {
-        let now = crate::clock::now();
+        let now = self.now();
         let _until_taken_in = page.arrival;
         let tasks = match page.tasks {
             Ok(tasks) => tasks,

@@ -198,6 +198,10 @@ impl<P> Lanes<P> {
         self.tasks.get_mut(&id)
     }
 
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Task<P>> {
+        self.tasks.values_mut()
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Task<P>> {
         self.tasks.values()
     }

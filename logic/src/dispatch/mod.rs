@@ -293,6 +293,9 @@ pub struct Dispatch {
     stopping: Option<oneshot::Sender<()>>,
     /// After the store refused: not before this.
     store_rest_until: Time,
+    /// Nothing can be written any more.
+    store_closed: bool,
+    clock: clock::Steps,
 }
 
 impl Dispatch {
@@ -323,7 +326,26 @@ impl Dispatch {
             control,
             stopping: None,
             store_rest_until: Time(0),
+            store_closed: false,
+            clock: clock::Steps::new(),
         }
+    }
+
+    /// The time. When somebody set the clock, leases and rests move with it: nobody was silent for an hour because it
+    /// is an hour later now.
+    fn now(&mut self) -> Time {
+        let (now, step) = self.clock.now();
+        if step != 0 {
+            tracing::warn!(step_ms = step, "the clock was set");
+            self.lanes.clock_was_set(step);
+            for task in self.lanes.iter_mut() {
+                let until = &mut task.payload.lease_until;
+                *until = Time(until.0.saturating_add(step));
+            }
+            self.store_rest_until = now;
+            self.dirty_since = self.dirty_since.map(|_| now);
+        }
+        now
     }
 
     /// Subscribes for reports with the credit that this loop can bear.
@@ -341,7 +363,7 @@ impl Dispatch {
         let mut idle = tokio::time::interval(Duration::from_secs(10));
         self.ask_for_lines(TaskId(0));
         loop {
-            let now = clock::now();
+            let now = self.now();
             let wake = [
                 self.lanes.next_timer(),
                 self.dirty_at(),
@@ -370,9 +392,13 @@ impl Dispatch {
                 Some(failed) = self.publishes.next() => self.not_published(&failed),
                 Some(page) = self.feed.loads.next() => self.take_page(page),
                 () = async { tokio::time::sleep(wait.unwrap_or_default()).await }, if wait.is_some() => {}
-                _ = idle.tick() => self.lanes.sweep_idle(clock::now()),
+                _ = idle.tick() => {
+                    let now = self.now();
+                    self.lanes.sweep_idle(now);
+                    self.forget_old_secrets();
+                }
             }
-            let now = clock::now();
+            let now = self.now();
             let due = self.lanes.due(now);
             for task in due.leases {
                 self.lease_over(task, now);
@@ -384,7 +410,8 @@ impl Dispatch {
             self.pump(now);
             self.keep_status(now);
             self.flush(now);
-            if self.stopping.is_some() && self.commits.is_empty() && self.pending.ops.is_empty() {
+            let written = self.commits.is_empty() && self.pending.ops.is_empty();
+            if self.store_closed || (self.stopping.is_some() && written && self.dirty.is_empty()) {
                 if let Some(reply) = self.stopping.take() {
                     let _ = reply.send(());
                 }
@@ -394,7 +421,9 @@ impl Dispatch {
     }
 
     fn dirty_at(&self) -> Option<Time> {
-        self.dirty_since.map(|t| t.plus_ms(KEEP_STATUS_EVERY_MS))
+        // While the store refuses, its rest is what is waited for.
+        let at = self.dirty_since.map(|t| t.plus_ms(KEEP_STATUS_EVERY_MS));
+        at.filter(|_| self.store_rest_until == Time(0))
     }
 
     fn rest_over(&self) -> Option<Time> {
@@ -407,7 +436,7 @@ impl Dispatch {
     }
 
     fn input(&mut self, input: Input) {
-        let now = clock::now();
+        let now = self.now();
         match input {
             Input::New(tasks, arrival) => {
                 self.take_new(tasks, now);

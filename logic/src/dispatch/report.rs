@@ -56,7 +56,7 @@ struct RawEnding<'a> {
 
 impl Dispatch {
     pub(super) fn take_reports(&mut self, deliveries: Vec<Delivery>) {
-        let now = crate::clock::now();
+        let now = self.now();
         for delivery in deliveries {
             match serde_json::from_slice::<ReportEnvelope>(&delivery.body) {
                 Ok(envelope) if envelope.v == VERSION => {
@@ -548,17 +548,18 @@ impl Dispatch {
 
     /// Writes what changed of targets' facts and conditions, all at once and not too often.
     pub(super) fn keep_status(&mut self, now: Time) {
-        if self.dirty_at().is_none_or(|at| at > now) {
+        let due = self.dirty_at().is_some_and(|at| at <= now) || self.stopping.is_some();
+        // While the store refuses, what is to be written must not pile up.
+        if !due || self.dirty.is_empty() || self.store_rest_until > Time(0) {
             return;
         }
         self.dirty_since = None;
         let inventory = self.shared.inventory.read();
-        let mut ops = Vec::with_capacity(self.dirty.len());
         for uid in self.dirty.drain() {
             let Some(target) = inventory.by_uid.get(&uid) else {
                 continue;
             };
-            ops.push(Op::PutRecord {
+            self.pending.ops.push(Op::PutRecord {
                 kind: "TargetStatus".to_owned(),
                 name: target.name.to_string(),
                 uid,
@@ -568,17 +569,6 @@ impl Dispatch {
                     .into(),
             });
         }
-        drop(inventory);
-        let shared = self.shared.clone();
-        tokio::spawn(async move {
-            match shared.store.commit(ops.into()).await {
-                Ok(committed) => shared.wrote(&committed.revisions),
-                Err(error) => tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "status of targets was not kept"
-                ),
-            }
-        });
     }
 }
 

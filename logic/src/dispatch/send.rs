@@ -225,9 +225,16 @@ impl Dispatch {
         Some(raw)
     }
 
+    /// Sealed forms of Secrets that are no more.
+    pub(super) fn forget_old_secrets(&mut self) {
+        let inventory = self.shared.inventory.read();
+        self.sealed
+            .retain(|name, _| inventory.other("Secret", name).is_some());
+    }
+
     /// The broker did not take them: nothing was sent, so they wait a little and go again.
     pub(super) fn not_published(&mut self, tasks: &[TaskId]) {
-        let now = crate::clock::now();
+        let now = self.now();
         for id in tasks {
             let sent = |t: &super::Task| matches!(t.stage, Stage::Sent { .. });
             if self.lanes.get(*id).is_some_and(sent) {

@@ -9,7 +9,8 @@ use crate::dispatch::{Handle, Input};
 use crate::tasks::{Plan, sweep};
 use sengu_model::kinds::ScheduleSpec;
 use sengu_model::quantity::Share;
-use sengu_model::{Selector, TaskId, Time, Uid};
+use sengu_model::{Selector, TaskId, Time, Uid, limits};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +36,7 @@ struct Prepared {
     every_ms: u64,
     jitter_ms: u64,
     /// Targets with the time of their next turn, soonest first.
-    turns: std::collections::BinaryHeap<std::cmp::Reverse<(Time, Uid)>>,
+    turns: std::collections::BinaryHeap<Reverse<(Time, Uid)>>,
     plans: HashMap<Arc<str>, Plan>,
 }
 
@@ -47,6 +48,9 @@ pub async fn run(shared: Arc<Shared>, dispatch: Handle) {
         schedules: Vec::new(),
     };
     let mut revisions = shared.revision.subscribe();
+    // What earlier lives left counts as new.
+    revisions.mark_changed();
+    let mut steps = clock::Steps::new();
     loop {
         if plans.schedules.is_empty() {
             // Nothing to do until a record changes.
@@ -58,7 +62,10 @@ pub async fn run(shared: Arc<Shared>, dispatch: Handle) {
         }
         let revision = *revisions.borrow_and_update();
         let declared = shared.declared.load(std::sync::atomic::Ordering::Acquire);
-        let now = clock::now();
+        let (now, step) = steps.now();
+        if step != 0 {
+            plans.clock_was_set(step);
+        }
         // Facts move all the time and selectors may name them; what people declare counts at once.
         let moved = revision != plans.revision && now.ms_since(plans.at) >= FACTS_EVERY_MS;
         if declared != plans.declared || moved {
@@ -77,6 +84,17 @@ pub async fn run(shared: Arc<Shared>, dispatch: Handle) {
 }
 
 impl Plans {
+    /// Turns were reckoned by the old clock.
+    fn clock_was_set(&mut self, ms: i64) {
+        self.at = Time(self.at.0.saturating_add(ms));
+        for schedule in &mut self.schedules {
+            let turns = std::mem::take(&mut schedule.turns).into_iter();
+            schedule.turns = turns
+                .map(|Reverse((at, uid))| Reverse((Time(at.0.saturating_add(ms)), uid)))
+                .collect();
+        }
+    }
+
     fn prepare(&mut self, shared: &Shared) {
         let now = clock::now();
         let inventory = shared.inventory.read();
@@ -119,7 +137,7 @@ impl Plans {
                 // A new target has its first turn within one period, spread by its uid.
                 let first = || now.plus_ms(spread(target.uid) % spec.every.ms.max(1));
                 let at = turns.get(&target.uid).copied().unwrap_or_else(first);
-                heap.push(std::cmp::Reverse((at, target.uid)));
+                heap.push(Reverse((at, target.uid)));
             }
             self.schedules.push(Prepared {
                 name: name.into(),
@@ -165,10 +183,10 @@ impl Prepared {
         let inventory = shared.inventory.read();
         while due.len() < PER_TICK_MAX {
             match self.turns.peek() {
-                Some(std::cmp::Reverse((at, _))) if *at <= now => {}
+                Some(Reverse((at, _))) if *at <= now => {}
                 _ => break,
             }
-            let Some(std::cmp::Reverse((at, uid))) = self.turns.pop() else {
+            let Some(Reverse((at, uid))) = self.turns.pop() else {
                 break;
             };
             let Some(target) = inventory.by_uid.get(&uid) else {
@@ -193,11 +211,13 @@ impl Prepared {
                 )
             };
             if rest_until > now {
-                next = next.max(rest_until);
+                // No rest is longer than this, whatever the clock said when it began.
+                let longest = now.plus_ms(limits::SWEEP_BACKOFF_MAX_MS);
+                next = next.max(rest_until.min(longest));
             } else if !left_alone && let Some(plan) = self.plans.get(&target.kind) {
                 due.push(sweep(plan, target.clone(), TaskId(shared.next_id())));
             }
-            self.turns.push(std::cmp::Reverse((next, uid)));
+            self.turns.push(Reverse((next, uid)));
         }
         due
     }
