@@ -51,6 +51,8 @@ pub struct CreatedTask {
     pub target: String,
 }
 
+/// Beyond this a deadline is a slip of the pen, and far beyond it no date.
+const START_WITHIN_MAX_MS: u64 = 366 * 86_400_000;
 /// Longest wait for the end of a cancelled task that nobody has in hand.
 const CANCEL_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(1);
 /// Requests of up to this many targets count as a person's.
@@ -187,6 +189,15 @@ impl Logic {
         };
         let targets = self.targets_named(request.targets.iter().map(String::as_str))?;
         let now = clock::now();
+        if request
+            .start_within
+            .is_some_and(|d| d.ms > START_WITHIN_MAX_MS)
+        {
+            let what = format!("startWithin: at most {}d", START_WITHIN_MAX_MS / 86_400_000);
+            return Err(
+                Problem::new(Code::InvalidField, what).hint("leave it out to wait for ever")
+            );
+        }
         let start_by = request.start_within.map(|d| now.plus_ms(d.ms));
         let mut plans: HashMap<Arc<str>, Plan> = HashMap::new();
         let mut ops = Vec::with_capacity(targets.len());

@@ -142,3 +142,32 @@ async fn a_deadline_ends_a_task_for_which_there_is_nobody() {
     let id = bench.create_with(request).await[0];
     assert_eq!(bench.ended(id).await, "expired");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_with_the_broker_cannot_begin_after_its_lease() {
+    let mut bench = Bench::new(1, 1).await;
+    let (id, sent) = take_one(&mut bench, "fire").await;
+    let lease = i64::try_from(sengu_model::limits::LEASE_MS).unwrap();
+    assert!(sent.start_by.unwrap().0 < sent.taken_at + lease);
+    // The execution environment had no slot until then. Nobody asked for a deadline, so it goes again.
+    let why = "it was not started in time".to_owned();
+    bench.end(&sent, &Outcome::Expired { why }).await;
+    let again = bench.take(Class::Control).await;
+    assert_eq!(again.action, "fire");
+    bench.end(&again, &done()).await;
+    assert_eq!(bench.ended(id).await, "done");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_probe_has_no_deadline_of_the_task() {
+    let mut bench = Bench::new(1, 1).await;
+    let request = json!({"action": "cycle", "targets": ["t0"], "startWithin": "1s"});
+    let id = bench.create_with(request).await[0];
+    let sent = bench.take(Class::Control).await;
+    let asked = sent.start_by.unwrap();
+    bench.lose(&sent).await;
+    let probe = bench.take(Class::Control).await;
+    assert!(probe.start_by.unwrap() > asked);
+    bench.end(&probe, &happened(true)).await;
+    assert_eq!(bench.ended(id).await, "done");
+}

@@ -270,6 +270,17 @@ impl Dispatch {
         let ready = match self.ready(open, line, now) {
             Ok(ready) => ready,
             Err((open, outcome)) => {
+                // It was out when sengu ended, and is of a kind that may not be repeated: nobody can say that it did not
+                // happen, whatever keeps it from being settled now.
+                let outcome = match (&open.sent, outcome) {
+                    (Some(sent), Outcome::Failed(failure)) => Outcome::Unknown {
+                        why: format!(
+                            "it was sent at {}; since then: {}",
+                            sent.at, failure.message
+                        ),
+                    },
+                    (_, outcome) => outcome,
+                };
                 self.end_stored(&open, outcome, now);
                 return Inserted::Known;
             }
@@ -345,7 +356,10 @@ impl Dispatch {
                 crate::tasks::line(&target.zone, &target.kind, body.effect.class())
             }),
             attempt: open.attempt.max(1),
-            not_before: open.not_before.unwrap_or(now.min(Time(0))),
+            // No retry waits longer, whatever the clock said when it was written.
+            not_before: open.not_before.map_or(Time(0), |at| {
+                at.min(now.plus_ms(limits::RETRY_AFTER_MAX_MS))
+            }),
             payload: Payload {
                 target,
                 kind,

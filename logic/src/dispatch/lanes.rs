@@ -102,10 +102,17 @@ struct Lane {
 
 #[derive(Debug, Default)]
 struct QueueState {
-    window: u32,
+    /// Index of its window, which the queues of both classes share: they share the slots of the workers.
+    window: usize,
     in_flight: u32,
     /// Lanes with a task that may go, by priority of their head: people, batch, sweep.
     ready: [VecDeque<(Uid, Class)>; 3],
+}
+
+#[derive(Debug, Default)]
+struct Window {
+    size: u32,
+    in_flight: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,6 +137,7 @@ pub struct Lanes<P> {
     tasks: HashMap<TaskId, Task<P>>,
     lanes: HashMap<Uid, Lane>,
     queues: Vec<QueueState>,
+    windows: Vec<Window>,
     timers: BinaryHeap<Reverse<(Time, Timer)>>,
     turn: usize,
     refills: Vec<Uid>,
@@ -142,6 +150,7 @@ impl<P> Default for Lanes<P> {
             tasks: HashMap::new(),
             lanes: HashMap::new(),
             queues: Vec::new(),
+            windows: Vec::new(),
             timers: BinaryHeap::new(),
             turn: 0,
             refills: Vec::new(),
@@ -175,19 +184,44 @@ pub fn share(window: u32, priority: Priority) -> u32 {
 }
 
 impl<P> Lanes<P> {
-    pub fn add_queue(&mut self) -> QueueIndex {
-        self.queues.push(QueueState::default());
+    /// A queue with a window of its own, or with that of another.
+    pub fn add_queue(&mut self, shared_with: Option<QueueIndex>) -> QueueIndex {
+        let window = match shared_with {
+            Some(queue) => self.queues[queue.0 as usize].window,
+            None => {
+                self.windows.push(Window::default());
+                self.windows.len() - 1
+            }
+        };
+        self.queues.push(QueueState {
+            window,
+            ..QueueState::default()
+        });
         QueueIndex(self.queues.len() as u32 - 1)
     }
 
     pub fn set_window(&mut self, queue: QueueIndex, window: u32) {
-        self.queues[queue.0 as usize].window = window;
+        let at = self.queues[queue.0 as usize].window;
+        self.windows[at].size = window;
     }
 
-    /// `(in flight, window)`.
+    /// `(in flight, window)`; the window may be shared.
     pub fn window(&self, queue: QueueIndex) -> (u32, u32) {
         let q = &self.queues[queue.0 as usize];
-        (q.in_flight, q.window)
+        (q.in_flight, self.windows[q.window].size)
+    }
+
+    fn counted_out(&mut self, queue: usize) {
+        let queue = &mut self.queues[queue];
+        queue.in_flight += 1;
+        self.windows[queue.window].in_flight += 1;
+    }
+
+    fn counted_in(&mut self, queue: usize) {
+        let queue = &mut self.queues[queue];
+        queue.in_flight = queue.in_flight.saturating_sub(1);
+        let window = &mut self.windows[queue.window];
+        window.in_flight = window.in_flight.saturating_sub(1);
     }
 
     pub fn get(&self, id: TaskId) -> Option<&Task<P>> {
@@ -358,8 +392,8 @@ impl<P> Lanes<P> {
         for step in 0..count {
             let index = (self.turn + step) % count;
             for priority in [Priority::People, Priority::Batch, Priority::Sweep] {
-                let queue = &mut self.queues[index];
-                if queue.in_flight >= share(queue.window, priority) {
+                let window = &self.windows[self.queues[index].window];
+                if window.in_flight >= share(window.size, priority) {
                     break; // lower priorities may fill even less
                 }
                 if let Some(id) = self.pop(index, priority, now) {
@@ -411,7 +445,7 @@ impl<P> Lanes<P> {
             lane.next_start = now.plus_ms(lane.interval_ms);
             let low = lane.wants_more();
             let (id, place) = (task.id, (task.priority, task.line));
-            self.queues[index].in_flight += 1;
+            self.counted_out(index);
             if low {
                 self.refills.push(target);
             }
@@ -449,10 +483,7 @@ impl<P> Lanes<P> {
     /// The outcome came: its place in the window is free, its lane is not yet.
     pub fn settling(&mut self, id: TaskId) {
         if let Some(task) = self.tasks.get_mut(&id) {
-            if out(task.stage) {
-                let queue = &mut self.queues[task.queue.0 as usize];
-                queue.in_flight = queue.in_flight.saturating_sub(1);
-            }
+            let was_out = out(task.stage).then_some(task.queue.0 as usize);
             if task.stage == Stage::Waiting {
                 if let Some(count) = self.waiting.get_mut(&(task.priority, task.line)) {
                     *count = count.saturating_sub(1);
@@ -465,6 +496,9 @@ impl<P> Lanes<P> {
                 }
             }
             task.stage = Stage::Settling;
+            if let Some(queue) = was_out {
+                self.counted_in(queue);
+            }
         }
     }
 

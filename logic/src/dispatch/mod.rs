@@ -551,7 +551,9 @@ impl Dispatch {
         if let Some(index) = self.queues.get(&(zone.clone(), kind.clone(), class)) {
             return *index;
         }
-        let index = self.lanes.add_queue();
+        let of_class = |class| self.queues.get(&(zone.clone(), kind.clone(), class));
+        let shared_with = Class::ALL.into_iter().find_map(of_class).copied();
+        let index = self.lanes.add_queue(shared_with);
         let window = self.windows.get(&(zone.to_string(), kind.to_string()));
         self.lanes.set_window(index, window.copied().unwrap_or(0));
         self.queues
@@ -614,6 +616,7 @@ impl Dispatch {
 /// What an envelope is made of, kept apart so that it can be read at a glance.
 fn envelope<'a>(
     task: &'a Task,
+    start_by: Time,
     epoch: u64,
     action: &'a str,
     effect: Effect,
@@ -630,7 +633,7 @@ fn envelope<'a>(
         action: action.into(),
         effect,
         timeout_ms: payload.timeout_ms,
-        start_by: payload.start_by,
+        start_by: Some(start_by),
         sticky: task.target.0,
         params: &payload.params.0,
         target: payload.target.frame(),

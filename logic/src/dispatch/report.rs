@@ -136,6 +136,16 @@ impl Dispatch {
                         "the worker's outcome has no known form",
                     ),
                 };
+                let asked = task
+                    .payload
+                    .start_by
+                    .filter(|_| task.payload.probing.is_none());
+                if matches!(outcome, Outcome::Expired { .. }) && asked.is_none_or(|by| by > now) {
+                    // Not late for whoever asked, but its lease was nearly over. Nobody has begun it.
+                    let why = "no worker was free in time";
+                    self.attempt_over(id, Attempt::Rejected(why.to_owned()), None, now);
+                    return;
+                }
                 self.observed(id, &outcome, report, now);
                 self.attempt_over(id, Attempt::Ended(outcome), Some((wee, report)), now);
             }

@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 /// Why a task ends whose target is gone.
 pub(super) const DELETED: &str = "the target was deleted";
+/// What may still begin must have been heard of before its lease ends: this long before.
+const START_MARGIN_MS: u64 = 2_000;
 /// Messages published as one batch.
 const PUBLISH_MAX: usize = 1_024;
 
@@ -123,7 +125,9 @@ impl Dispatch {
                 continue;
             }
             self.refresh(*id);
-            let Some(body) = self.body(*id) else { continue };
+            let Some(body) = self.body(*id, now) else {
+                continue;
+            };
             let Some(task) = self.lanes.get_mut(*id) else {
                 continue;
             };
@@ -166,7 +170,7 @@ impl Dispatch {
         }
     }
 
-    fn body(&mut self, id: TaskId) -> Option<Vec<u8>> {
+    fn body(&mut self, id: TaskId, now: Time) -> Option<Vec<u8>> {
         let secret = self.lanes.get(id)?.payload.target.secret.clone();
         let secrets = secret.and_then(|name| self.sealed(&name));
         let task = self.lanes.get(id)?;
@@ -189,8 +193,14 @@ impl Dispatch {
             _ => (action.decl.name.as_str(), *effect),
         };
         let epoch = self.shared.epoch;
+        // Once its lease is over, another attempt may be on its way: this one must not begin any more. A probe asks about
+        // what was begun, so what a person said of beginning does not concern it.
+        let lease = now.plus_ms(limits::LEASE_MS - START_MARGIN_MS);
+        let asked = task.payload.start_by.filter(|_| probe.is_none());
+        let start_by = asked.map_or(lease, |asked| asked.min(lease));
         let envelope = envelope(
             task,
+            start_by,
             epoch,
             action,
             effect,

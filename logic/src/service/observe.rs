@@ -202,7 +202,8 @@ impl Prepared {
             } else {
                 at
             };
-            let mut next = base.plus_ms(self.every_ms - self.jitter_ms / 2 + jitter);
+            let mut next =
+                base.plus_ms((self.every_ms - self.jitter_ms / 2).saturating_add(jitter));
             let (rest_until, left_alone) = {
                 let live = target.live.lock();
                 (

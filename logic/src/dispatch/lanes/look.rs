@@ -36,11 +36,11 @@ impl<P> Lanes<P> {
                 return Blocked::Until(at);
             }
         }
-        let queue = &self.queues[task.queue.0 as usize];
-        if queue.in_flight >= share(queue.window, task.priority) {
+        let window = &self.windows[self.queues[task.queue.0 as usize].window];
+        if window.in_flight >= share(window.size, task.priority) {
             return Blocked::Window {
-                in_flight: queue.in_flight,
-                window: queue.window,
+                in_flight: window.in_flight,
+                window: window.size,
             };
         }
         Blocked::No

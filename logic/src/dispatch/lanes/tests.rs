@@ -17,7 +17,7 @@ struct Bench {
 impl Bench {
     fn new(window: u32) -> Bench {
         let mut lanes = Lanes::default();
-        let (control, observe) = (lanes.add_queue(), lanes.add_queue());
+        let (control, observe) = (lanes.add_queue(None), lanes.add_queue(None));
         lanes.set_window(control, window);
         lanes.set_window(observe, window);
         Bench {
@@ -268,7 +268,7 @@ fn windows_are_counted_where_the_task_is() {
     b.put(1, 7, Class::Control, Priority::People);
     b.put(2, 7, Class::Control, Priority::People);
     // The target was moved to another zone: its tasks go elsewhere.
-    let elsewhere = b.lanes.add_queue();
+    let elsewhere = b.lanes.add_queue(None);
     b.lanes.set_window(elsewhere, 10);
     b.lanes.set_window(b.control, 0);
     b.lanes.set_queue(TaskId(2), elsewhere, Time(0));
@@ -288,7 +288,7 @@ fn windows_are_counted_where_the_task_is() {
 fn a_listed_lane_whose_tasks_moved_takes_nothing_from_the_old_window() {
     let mut b = Bench::new(10);
     b.put(1, 7, Class::Control, Priority::People);
-    let elsewhere = b.lanes.add_queue();
+    let elsewhere = b.lanes.add_queue(None);
     b.lanes.set_window(elsewhere, 10);
     b.lanes.set_queue(TaskId(1), elsewhere, Time(0));
     assert_eq!(b.take(0), [1]);
@@ -354,4 +354,27 @@ fn limits_count_at_once_for_those_who_wait() {
     assert_eq!(b.take(0), [1]);
     b.lanes.set_limits(Uid(7), &LIMITS, Time(0));
     assert_eq!(b.take(0), [2]);
+}
+
+#[test]
+fn reads_and_changes_share_the_slots_of_the_workers() {
+    let mut b = Bench::new(0);
+    b.observe = b.lanes.add_queue(Some(b.control));
+    b.lanes.set_window(b.control, 8);
+    for n in 0..20 {
+        b.put(n, 100 + n, Class::Observe, Priority::Sweep);
+    }
+    assert_eq!(b.take(0).len(), 6, "a quarter is kept from sweeps");
+    for n in 20..30 {
+        b.put(n, 100 + n, Class::Control, Priority::People);
+    }
+    assert_eq!(
+        b.take(0).len(),
+        2,
+        "more would wait with the broker while their leases run"
+    );
+    b.lanes.finish(TaskId(0), Time(0));
+    assert_eq!(b.take(0).len(), 1);
+    assert_eq!(b.lanes.window(b.control), (3, 8));
+    assert_eq!(b.lanes.window(b.observe), (5, 8));
 }
