@@ -336,8 +336,36 @@ fn take(inventory: &mut Inventory, stored: &StoredRecord) -> Result<(), serde_js
     Ok(())
 }
 
-/// Tells the execution environments what may be run, and keeps a Worker record of each kind.
+/// Tells the execution environments what may be run, and keeps a Worker record of each kind that was found.
 async fn publish_offers(shared: &Arc<Shared>) -> Result<(), StartError> {
+    let gone: Vec<String> = {
+        let catalog = shared.catalog.read();
+        let inventory = shared.inventory.read();
+        let known = inventory
+            .others_of("Worker")
+            .map(|(name, _)| name.to_owned());
+        known
+            .filter(|name| !catalog.kinds.contains_key(name))
+            .collect()
+    };
+    for name in gone {
+        tracing::warn!(
+            worker = name,
+            "its folder is gone: nothing of this kind can be driven"
+        );
+        let op = Op::DeleteRecord {
+            kind: "Worker".to_owned(),
+            name: name.clone(),
+            expect: Expect::Anything,
+        };
+        let committed = shared.store.commit(vec![op].into()).await?;
+        shared
+            .inventory
+            .write()
+            .others
+            .remove(&("Worker".into(), name.into()));
+        shared.wrote(&committed.revisions);
+    }
     let kinds: Vec<Arc<Kind>> = shared.catalog.read().kinds.values().cloned().collect();
     for kind in kinds {
         let offer = &kind.offer;

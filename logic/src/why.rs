@@ -1,6 +1,5 @@
 //! Why something does not progress: the unmet condition in one sentence, with whoever holds it.
 
-use crate::catalog::clip;
 use crate::clock;
 use crate::core::Logic;
 use crate::dispatch::lanes::{Blocked, Stage};
@@ -171,9 +170,9 @@ impl Logic {
             .find(|p| p.kind == task.kind);
         match broken.and_then(|p| p.broken.as_ref()) {
             Some(why) => format!(
-                "The workers of kind {} cannot be started: {}.",
+                "The workers of kind {} cannot be started: {}",
                 task.kind,
-                clip(why)
+                why.chars().take(300).collect::<String>()
             ),
             None => format!(
                 "No execution environment of zone {zone} has a worker of kind {}.",
@@ -202,7 +201,7 @@ impl Logic {
             answer(
                 object,
                 format!(
-                    "It is quarantined since {} because of {}: {}. Nothing is sent until its record or secret is changed, or: sengu uncordon target/{name}",
+                    "It is quarantined since {} because of {}: {} - nothing is sent until its record or secret is changed, or: sengu uncordon target/{name}",
                     q.since, q.reason, q.message
                 ),
             )
@@ -216,7 +215,7 @@ impl Logic {
         {
             answer(
                 object,
-                format!("It has not answered since {since} ({reason}): {message}."),
+                format!("It has not answered since {since} ({reason}): {message}"),
             )
         } else if let Some(holder) = holder {
             answer(object, format!("It is held by {holder}."))

@@ -156,6 +156,9 @@ pub struct RunStatus {
     /// Kind of the targets' worker, when they are of one.
     #[serde(default)]
     pub batches: u32,
+    /// First batch of this round; a retry begins a new one.
+    #[serde(default)]
+    pub first_batch: u32,
     /// Number of the batch in hand, from 1.
     #[serde(default)]
     pub batch: u32,

@@ -5,7 +5,7 @@ use crate::drivers;
 use anyhow::{Context as _, Result, bail};
 use sengu_execution::{Runtime, WeeConfig};
 use sengu_interconnect::{Broker, MemoryBroker};
-use sengu_logic::api::serve::{may_listen, serve};
+use sengu_logic::api::serve::{Tls, may_listen, serve};
 use sengu_logic::{Logic, LogicConfig};
 use sengu_model::seal::{KEY_BYTES, SealKey};
 use sengu_store::{Store, StoreError};
@@ -63,9 +63,13 @@ async fn up(args: UpArgs, config: Config, data: PathBuf) -> Result<()> {
     let listen =
         listen.unwrap_or_else(|| LISTEN_DEFAULT.parse().expect("the default is an address"));
     let tls = config.tls_files();
-    may_listen(listen, tls.as_ref())?;
+    may_listen(listen, tls.is_some())?;
     // All roles use ring; a second call in one process finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let tls = match &tls {
+        Some(files) => Some(Tls::load(files).await?),
+        None => None,
+    };
 
     private_folder(&data)?;
     let store = drivers::stores::sqlite::SqliteStore::open(&data.join("store"));
@@ -78,7 +82,12 @@ async fn up(args: UpArgs, config: Config, data: PathBuf) -> Result<()> {
         Err(e) => return Err(e).context("open the store"),
     };
     let token = token(&data.join("token"))?;
-    let seal_key = seal_key(&data.join("seal.key"))?;
+    let sealed = !store
+        .records("Secret", None, 1)
+        .await
+        .context("read the store")?
+        .is_empty();
+    let seal_key = seal_key(&data.join("seal.key"), sealed)?;
     let listener = TcpListener::bind(listen).with_context(|| format!("listen on {listen}"))?;
     let address = listener
         .local_addr()
@@ -127,7 +136,13 @@ async fn up(args: UpArgs, config: Config, data: PathBuf) -> Result<()> {
     );
 
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let url = format!("{scheme}://{address}");
+    // A listener on all addresses is reached here by loopback.
+    let here = match address.ip() {
+        ip if !ip.is_unspecified() => address,
+        std::net::IpAddr::V4(_) => (std::net::Ipv4Addr::LOCALHOST, address.port()).into(),
+        std::net::IpAddr::V6(_) => (std::net::Ipv6Addr::LOCALHOST, address.port()).into(),
+    };
+    let url = format!("{scheme}://{here}");
     write_private(&data.join("endpoint"), format!("{url}\n").as_bytes())?;
     eprintln!(
         "sengu {} serves {url} from {}",
@@ -253,8 +268,14 @@ fn token(path: &Path) -> Result<String> {
 }
 
 /// The key that seals Secrets, written on first start. Without it they cannot be read: back it up.
-fn seal_key(path: &Path) -> Result<SealKey> {
+fn seal_key(path: &Path, needed: bool) -> Result<SealKey> {
     if !path.exists() {
+        if needed {
+            bail!(
+                "{} is gone and the store holds Secrets that only it can open: put it back from your backup",
+                path.display()
+            );
+        }
         write_private(
             path,
             format!("{}\n", hex(&random::<KEY_BYTES>()?)).as_bytes(),

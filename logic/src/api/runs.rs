@@ -80,14 +80,24 @@ pub(super) async fn cancel(
     Ok(json(StatusCode::ACCEPTED, logic.cancel_run(&name).await?))
 }
 
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub struct RetryParams {
+    /// Also those that are unknown after an action that must not be repeated: a person has looked.
+    unknown_too: bool,
+}
+
 /// Does a run again for those targets that are not done.
-#[utoipa::path(post, path = "/v1/runs/{name}/retry", tag = "runs", params(("name" = String, Path)),
+#[utoipa::path(post, path = "/v1/runs/{name}/retry", tag = "runs", params(("name" = String, Path), RetryParams),
     responses((status = 202, body = Record)))]
 pub(super) async fn retry(
     State(logic): State<Arc<Logic>>,
     Path(name): Path<String>,
+    Params(params): Params<RetryParams>,
 ) -> Answer<Response> {
-    Ok(json(StatusCode::ACCEPTED, logic.retry_run(&name).await?))
+    let record = logic.retry_run(&name, params.unknown_too).await?;
+    Ok(json(StatusCode::ACCEPTED, record))
 }
 
 /// Where one target of a run stands.

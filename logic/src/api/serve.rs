@@ -17,6 +17,23 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// A certificate and its key, loaded and known to fit.
+pub struct Tls(axum_server::tls_rustls::RustlsConfig);
+
+impl Tls {
+    /// Loads the files; done before anything is said to serve.
+    ///
+    /// # Errors
+    /// `ServeError::Tls` when they cannot be read or do not fit each other.
+    pub async fn load(files: &TlsFiles) -> Result<Tls, ServeError> {
+        let TlsFiles { cert, key } = files.clone();
+        axum_server::tls_rustls::RustlsConfig::from_pem_file(&cert, &key)
+            .await
+            .map(Tls)
+            .map_err(|source| ServeError::Tls { cert, key, source })
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error(
@@ -40,8 +57,8 @@ pub enum ServeError {
 ///
 /// # Errors
 /// `NeedsTls`.
-pub fn may_listen(address: SocketAddr, tls: Option<&TlsFiles>) -> Result<(), ServeError> {
-    if address.ip().is_loopback() || tls.is_some() {
+pub fn may_listen(address: SocketAddr, tls: bool) -> Result<(), ServeError> {
+    if address.ip().is_loopback() || tls {
         Ok(())
     } else {
         Err(ServeError::NeedsTls(address))
@@ -55,11 +72,11 @@ pub fn may_listen(address: SocketAddr, tls: Option<&TlsFiles>) -> Result<(), Ser
 pub async fn serve(
     logic: Arc<Logic>,
     listener: TcpListener,
-    tls: Option<TlsFiles>,
+    tls: Option<Tls>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Listen)?;
-    may_listen(address, tls.as_ref())?;
+    may_listen(address, tls.is_some())?;
     listener.set_nonblocking(true).map_err(ServeError::Listen)?;
     let handle = axum_server::Handle::new();
     let stop = handle.clone();
@@ -76,17 +93,12 @@ pub async fn serve(
             .serve(service)
             .await
             .map_err(ServeError::Serve),
-        Some(TlsFiles { cert, key }) => {
-            let config = axum_server::tls_rustls::RustlsConfig::from_pem_file(&cert, &key)
-                .await
-                .map_err(|source| ServeError::Tls { cert, key, source })?;
-            axum_server::from_tcp_rustls(listener, config)
-                .map_err(ServeError::Listen)?
-                .handle(handle)
-                .serve(service)
-                .await
-                .map_err(ServeError::Serve)
-        }
+        Some(Tls(config)) => axum_server::from_tcp_rustls(listener, config)
+            .map_err(ServeError::Listen)?
+            .handle(handle)
+            .serve(service)
+            .await
+            .map_err(ServeError::Serve),
     }
 }
 
@@ -96,17 +108,13 @@ mod tests {
 
     #[test]
     fn off_loopback_needs_tls() {
-        let files = TlsFiles {
-            cert: "c".into(),
-            key: "k".into(),
-        };
         let any: SocketAddr = "0.0.0.0:1".parse().unwrap();
-        assert!(may_listen("127.0.0.1:1".parse().unwrap(), None).is_ok());
-        assert!(may_listen("[::1]:1".parse().unwrap(), None).is_ok());
+        assert!(may_listen("127.0.0.1:1".parse().unwrap(), false).is_ok());
+        assert!(may_listen("[::1]:1".parse().unwrap(), false).is_ok());
         assert!(matches!(
-            may_listen(any, None),
+            may_listen(any, false),
             Err(ServeError::NeedsTls(_))
         ));
-        assert!(may_listen(any, Some(&files)).is_ok());
+        assert!(may_listen(any, true).is_ok());
     }
 }

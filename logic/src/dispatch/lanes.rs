@@ -5,8 +5,11 @@
 //! a window; the last part of it is kept for people. It must never look at the whole backlog to pick one task.
 
 mod altered;
+mod lane;
 mod look;
+mod rest;
 
+use lane::Lane;
 use sengu_model::manifest::LaneLimits;
 use sengu_model::task::Priority;
 use sengu_model::{Class, TaskId, Time, Uid, limits};
@@ -74,30 +77,6 @@ pub enum Blocked {
     Behind(TaskId),
     /// Not blocked: it is out, or goes out at once.
     No,
-}
-
-/// Longest time between two starts on one target.
-const INTERVAL_MAX_MS: u64 = 86_400_000;
-
-#[derive(Debug, Default)]
-struct Lane {
-    changes: VecDeque<TaskId>,
-    reads: VecDeque<TaskId>,
-    changing: Option<TaskId>,
-    in_hand: u16,
-    sweep: bool,
-    sessions: u16,
-    interval_ms: u64,
-    next_start: Time,
-    cool_until: Time,
-    /// More tasks of this lane are in the store, above this id.
-    more_after: Option<TaskId>,
-    /// The store is being asked for more.
-    refilling: bool,
-    /// In which ready list of which queue the lane stands, by class.
-    listed: [Option<(QueueIndex, Priority)>; 2],
-    /// Something was left in the store while the rest was on its way.
-    again: bool,
 }
 
 #[derive(Debug, Default)]
@@ -262,45 +241,6 @@ impl<P> Lanes<P> {
 
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty()
-    }
-
-    /// Lanes whose rest in the store should be read now; each is given once until `refilled`.
-    pub fn take_refills(&mut self) -> Vec<(Uid, TaskId)> {
-        let mut out = Vec::new();
-        for uid in std::mem::take(&mut self.refills) {
-            if let Some(lane) = self.lanes.get_mut(&uid)
-                && let Some(after) = lane.more_after
-                && !lane.refilling
-            {
-                lane.refilling = true;
-                lane.again = false;
-                out.push((uid, after));
-            }
-        }
-        out
-    }
-
-    /// The rest of a lane was read, up to its end or not. What is left is read again when there is room.
-    pub fn refilled(&mut self, target: Uid, reached_end: bool) {
-        if let Some(lane) = self.lanes.get_mut(&target) {
-            lane.refilling = false;
-            if reached_end && !lane.again {
-                lane.more_after = None;
-            }
-            if lane.wants_more() {
-                self.refills.push(target);
-            }
-        }
-        self.drop_if_idle(target);
-    }
-
-    /// A task of the rest of its lane was looked at and needs no reading again.
-    pub fn looked_at(&mut self, target: Uid, id: TaskId) {
-        if let Some(lane) = self.lanes.get_mut(&target)
-            && !lane.again
-        {
-            lane.more_after = lane.more_after.map(|after| after.max(id));
-        }
     }
 
     /// Puts a waiting task into its lane. `refill`: it was read as the rest of its lane.
@@ -622,43 +562,6 @@ impl<P> Lanes<P> {
                 || l.refilling
                 || l.cool_until.max(l.next_start) > now
         });
-    }
-}
-
-impl Lane {
-    fn bear(&mut self, limits: &LaneLimits) {
-        self.sessions = limits.sessions.max(1);
-        self.interval_ms = if limits.rate_per_s > 0.0 {
-            // Slower than one a day is a slip of the pen, and would look like a lane that hangs.
-            ((1000.0 / limits.rate_per_s).ceil() as u64).min(INTERVAL_MAX_MS)
-        } else {
-            0
-        };
-    }
-
-    /// Whether the rest should be read from the store now.
-    fn wants_more(&self) -> bool {
-        self.more_after.is_some()
-            && !self.refilling
-            && self.changes.len() + self.reads.len() <= limits::LANE_WINDOW_MAX / 4
-    }
-
-    /// A read that waits for its retry must not hold up the others: those that may go stand before it.
-    fn pass_waiting_reads<P>(&mut self, class: Class, tasks: &HashMap<TaskId, Task<P>>, now: Time) {
-        let not_before = |id: &TaskId| tasks.get(id).map_or(Time(0), |t| t.not_before);
-        if class == Class::Control || self.reads.front().is_none_or(|id| not_before(id) <= now) {
-            return;
-        }
-        let first = self.reads.iter().position(|id| not_before(id) <= now);
-        let first = first.or_else(|| {
-            let soonest = self.reads.iter().enumerate();
-            soonest
-                .min_by_key(|(_, id)| not_before(id))
-                .map(|(at, _)| at)
-        });
-        if let Some(id) = first.and_then(|at| self.reads.remove(at)) {
-            self.reads.push_front(id);
-        }
     }
 }
 

@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 pub struct Args {
     /// r-... or run/r-...
     run: String,
+    /// Also targets that are unknown after an action that must not be repeated: look at them first
+    #[arg(long)]
+    unknown_too: bool,
     #[command(flatten)]
     wait: WaitArgs,
     #[command(flatten)]
@@ -26,7 +29,12 @@ pub async fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     }
     let mut client = context.client()?;
     let path = format!("{}/retry", super::run::path(&name));
-    let run: Value = client.post(&path, &[], &json!({})).await?;
+    let query: &[(&str, &str)] = if args.unknown_too {
+        &[("unknownToo", "true")]
+    } else {
+        &[]
+    };
+    let run: Value = client.post(&path, query, &json!({})).await?;
     let follow = Follow {
         args: &args.wait,
         format: args.output.format,

@@ -13,7 +13,7 @@ pub const LOGIN_MAX: Duration = Duration::from_secs(15);
 /// Deleting a session when idle or draining; drain as a whole has 5 s.
 pub const LOGOUT_MAX: Duration = Duration::from_secs(4);
 /// After refused credentials no login is tried this long with the same ones: tasks in hand must not lock the account.
-pub const AUTH_REFUSED_REST: Duration = Duration::from_secs(10);
+pub const AUTH_REFUSED_REST: Duration = Duration::from_secs(2);
 /// When all sessions are taken, no login is tried this long: the tasks in hand would each ask in vain.
 pub const SESSIONS_FULL_SHORT_REST: Duration = Duration::from_secs(3);
 /// A session that nobody used this long is deleted. BMCs have as few as 4.

@@ -14,7 +14,7 @@ use sengu_model::quantity::Share;
 use sengu_model::task::Priority;
 use sengu_model::{Record, RunId, Selector, TaskId, Uid, limits};
 use sengu_store::{Expect, Op};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What a run would touch.
@@ -141,6 +141,7 @@ impl Logic {
             targets: count,
             batches: 0,
             batch: 1,
+            first_batch: 1,
             counts: RunCounts::default(),
             max_fail: spec.max_fail.map(|m| m.floor_of(count)),
             started_at: Some(clock::now()),
@@ -277,11 +278,12 @@ impl Logic {
         }
     }
 
-    /// Does the run again for those of its targets that are not done.
+    /// Does the run again for those of its targets that are not done. Those that are `Unknown` after an action which must
+    /// not be repeated are left alone, unless `unknown_too` says that a person has looked.
     ///
     /// # Errors
     /// `not_found`, `wrong_state` when it is not over or nothing is left.
-    pub async fn retry_run(&self, name: &str) -> Result<Record, Problem> {
+    pub async fn retry_run(&self, name: &str, unknown_too: bool) -> Result<Record, Problem> {
         let (id, record, mut status) = self.run_record(name)?;
         if !status.phase.over() {
             return Err(
@@ -298,24 +300,48 @@ impl Logic {
             .await
             .map_err(store_problem)?;
         let batches_before = tasks.iter().map(|t| t.batch).max().unwrap_or(0);
-        let mut targets: Vec<Arc<Target>> = {
+        let mut targets: Vec<Arc<Target>> = Vec::new();
+        let mut unknown = HashSet::new();
+        {
             let inventory = self.shared.inventory.read();
-            let unfinished = tasks.iter().filter(|t| t.status != Some(Status::Done));
-            unfinished
-                .filter_map(|t| inventory.by_uid.get(&t.target).cloned())
-                .collect()
-        };
+            for task in tasks.iter().filter(|t| t.status != Some(Status::Done)) {
+                if let Some(target) = inventory.by_uid.get(&task.target) {
+                    targets.push(target.clone());
+                    if task.status == Some(Status::Unknown) {
+                        unknown.insert(target.uid);
+                    }
+                }
+            }
+        }
         targets.sort_by(|a, b| a.name.cmp(&b.name));
+        let plans = self.run_plans(&spec, &targets)?;
+        let unfinished = targets.len();
+        targets.retain(|t| {
+            let repeatable = plans.get(&t.kind).is_some_and(|p| p.effect.repeatable());
+            repeatable || unknown_too || !unknown.contains(&t.uid)
+        });
+        let left_alone = unfinished - targets.len();
+        if targets.is_empty() && left_alone > 0 {
+            let what =
+                format!("{left_alone} targets of run {name} are unknown, and nothing else is left");
+            return Err(Problem::new(Code::WrongState, what).hint(
+                "look at them: it may have happened. Then, to do it again all the same: sengu retry --unknown-too",
+            ));
+        }
         if targets.is_empty() {
             return Err(Problem::new(
                 Code::WrongState,
                 format!("run {name} has nothing left to do"),
             ));
         }
-        let plans = self.run_plans(&spec, &targets)?;
         status.phase = RunPhase::Running;
         status.ended_at = None;
+        status.started_at = Some(clock::now());
+        status.first_batch = batches_before + 1;
         status.message = format!("retry of {} targets", targets.len());
+        if left_alone > 0 {
+            status.message += &format!("; {left_alone} unknown are left alone");
+        }
         status.max_fail = spec.max_fail.map(|m| m.floor_of(status.targets));
         status.counts = RunCounts {
             done: status.counts.done,

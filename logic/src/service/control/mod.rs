@@ -486,8 +486,7 @@ fn bad_now(task: &RunTask, live: &Live) -> bool {
         task.status,
         Some(Status::Failed | Status::Unknown | Status::Expired)
     );
-    // A retried target has a newer task, so what is left of earlier rounds are those that are done.
-    bad && live.first_ids.contains_key(&task.batch)
+    bad && task.batch >= live.status.first_batch
 }
 
 async fn cancel_run(
