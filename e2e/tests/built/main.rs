@@ -10,3 +10,4 @@ mod kills;
 mod routes;
 mod secrets;
 mod watch;
+mod workers;
