@@ -60,8 +60,6 @@ pub const PAGE_DEFAULT: usize = 100;
 pub const NAME_BYTES_MAX: usize = 128;
 pub const LABELS_PER_RECORD_MAX: usize = 64;
 pub const LABEL_VALUE_BYTES_MAX: usize = 256;
-/// Entries that a slow watcher may fall behind before it is told to list again.
-pub const WATCH_BEHIND_MAX: usize = 4_096;
 /// Watches open at once.
 pub const WATCHES_MAX: usize = 256;
 /// Idempotency keys remembered, newest first.

@@ -25,8 +25,8 @@ use std::sync::Arc;
 const WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 /// Log entries read at once.
 const LOG_PAGE: usize = 256;
-/// A follower looks again at least this often; new entries have no signal of their own.
-const LOG_LOOK: std::time::Duration = std::time::Duration::from_millis(250);
+/// What is appended wakes every follower, whosever log it is; bursts are read as one.
+const LOG_SETTLE: std::time::Duration = std::time::Duration::from_millis(50);
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct CreatedTasks {
@@ -222,19 +222,22 @@ pub(super) async fn logs(
     }
     logic.task(id).await?;
     let permit = super::watch::admit(&logic)?;
-    let stream =
-        futures::stream::unfold((logic, 0, false, Some(permit)), move |state| async move {
-            let (logic, mut after, done, permit) = state;
+    let appended = logic.shared.position.subscribe();
+    let stream = futures::stream::unfold(
+        (logic, 0, false, (permit, appended)),
+        move |state| async move {
+            let (logic, mut after, done, (permit, mut appended)) = state;
             if done {
                 return None;
             }
             let mut events: Vec<Result<Event, Infallible>> = Vec::new();
             loop {
+                // Both before looking, so that what comes meanwhile ends the wait below.
                 let ended = logic.shared.waiters.wait(id);
-                let over = logic
-                    .task(id)
-                    .await
-                    .is_ok_and(|t| t.state == TaskState::Ended);
+                appended.mark_unchanged();
+                // A task that retention has deleted has nothing more to say either.
+                let open = logic.task(id).await;
+                let over = !open.is_ok_and(|t| t.state != TaskState::Ended);
                 let Ok((lines, last)) = page(&logic, id, after).await else {
                     return None;
                 };
@@ -244,14 +247,24 @@ pub(super) async fn logs(
                 after = last.unwrap_or(after);
                 if over && lines.is_empty() {
                     events.push(Ok(Event::default().event("end").data("{}")));
-                    return Some((events, (logic, after, true, permit)));
+                    return Some((events, (logic, after, true, (permit, appended))));
                 }
                 if !events.is_empty() {
-                    return Some((events, (logic, after, false, permit)));
+                    return Some((events, (logic, after, false, (permit, appended))));
                 }
-                let _ = tokio::time::timeout(LOG_LOOK, ended).await;
+                tokio::select! {
+                    // Its sender is dropped only when it has ended or sengu stops; either way: look.
+                    _ = ended => {}
+                    changed = appended.changed() => {
+                        if changed.is_err() {
+                            return None;
+                        }
+                        tokio::time::sleep(LOG_SETTLE).await;
+                    }
+                }
             }
-        });
+        },
+    );
     let stream = futures::StreamExt::flat_map(stream, futures::stream::iter);
     Ok(Sse::new(stream)
         .keep_alive(KeepAlive::default())
