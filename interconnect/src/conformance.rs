@@ -20,6 +20,8 @@ where
     unacked_comes_again_when_the_subscriber_goes(open().await).await;
     redeliver_gives_it_to_another(open().await).await;
     two_subscribers_share(open().await).await;
+    a_burst_is_spread_over_all_that_wait(open().await).await;
+    one_without_credit_keeps_nobody_waiting(open().await).await;
     a_dropped_receive_loses_nothing(open().await).await;
     directory_gives_all_then_changes(open().await).await;
 }
@@ -148,6 +150,46 @@ async fn two_subscribers_share(broker: Arc<dyn Broker>) {
         number(&b[0].body),
         "each message goes to one"
     );
+}
+
+async fn a_burst_is_spread_over_all_that_wait(broker: Arc<dyn Broker>) {
+    let mut first = broker.subscribe(queue("a"), 40).await.expect("subscribe");
+    let mut second = broker.subscribe(queue("a"), 40).await.expect("subscribe");
+    let publish = async {
+        tokio::time::sleep(QUIET).await;
+        broker.publish(messages("a", 0..40)).await.expect("publish");
+    };
+    let (a, b, ()) = tokio::join!(
+        tokio::time::timeout(LIMIT, first.receive(40)),
+        tokio::time::timeout(LIMIT, second.receive(40)),
+        publish
+    );
+    for got in [a, b] {
+        let got = got.expect("a share in time").expect("receive");
+        assert!(!got.is_empty(), "who waits gets a share");
+    }
+}
+
+async fn one_without_credit_keeps_nobody_waiting(broker: Arc<dyn Broker>) {
+    broker.publish(messages("a", 0..1)).await.expect("publish");
+    let mut first = broker.subscribe(queue("a"), 1).await.expect("subscribe");
+    let _out = first.receive(1).await.expect("receive");
+    let mut second = broker.subscribe(queue("a"), 10).await.expect("subscribe");
+    let publish = async {
+        tokio::time::sleep(QUIET).await;
+        broker.publish(messages("a", 1..2)).await.expect("publish");
+    };
+    let served = async {
+        let (got, ()) = tokio::join!(second.receive(1), publish);
+        got.expect("receive")
+    };
+    tokio::select! {
+        _ = first.receive(1) => panic!("no more than the credit"),
+        got = tokio::time::timeout(LIMIT, served) => {
+            let got = got.expect("the one with credit gets it in time");
+            assert_eq!(number(&got[0].body), 1);
+        }
+    }
 }
 
 async fn a_dropped_receive_loses_nothing(broker: Arc<dyn Broker>) {

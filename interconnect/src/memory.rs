@@ -5,6 +5,7 @@ use crate::{Broker, BrokerError, Delivery, Directory, Entries, Message, Queue, S
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
+use sengu_model::Class;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -24,17 +25,69 @@ struct Inner {
     retained_changed: Notify,
 }
 
-/// Waiting messages of one queue.
+/// One queue.
 #[derive(Default)]
 struct Lane {
-    waiting: Mutex<VecDeque<(Bytes, bool)>>,
+    waiting: Mutex<Waiting>,
     arrived: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    messages: VecDeque<(Bytes, bool)>,
+    /// How many messages those would take together who wait for some now.
+    wanted: usize,
+    /// Who took some last.
+    last: u64,
+    /// Subscribers so far, each numbered from 1.
+    subscribers: u64,
+}
+
+/// A subscriber waits for messages: as long as this lives, a share of what arrives is left for it.
+struct Wanted<'a> {
+    lane: &'a Lane,
+    room: usize,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(lane: &'a Lane, room: usize) -> Self {
+        lane.waiting.lock().wanted += room;
+        Wanted { lane, room }
+    }
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.lane.waiting.lock().wanted -= self.room;
+    }
+}
+
+/// How many of the waiting messages one may take who has room for `room`, when others wait for `others` more: by
+/// credit, so that many free slots get many and few get some. At least one, so that it never stands still.
+fn share(waiting: usize, room: usize, others: usize) -> usize {
+    let shared = waiting.saturating_mul(room);
+    shared.div_ceil((room + others).max(1)).min(room)
 }
 
 #[derive(Default)]
 struct Retained {
     version: u64,
     entries: BTreeMap<String, (u64, Option<Bytes>)>,
+}
+
+impl Queue {
+    /// The queue of this name, for a broker that is told names by another process; None when no queue is called so.
+    pub fn parse(name: &str) -> Option<Queue> {
+        let known = match name.split_once('.') {
+            None => matches!(name, "report" | "blob"),
+            Some(("wee", wee)) => !wee.is_empty(),
+            Some(("task", rest)) => rest.rsplit_once('.').is_some_and(|(line, class)| {
+                line.contains('.') && Class::ALL.iter().any(|c| c.as_str() == class)
+            }),
+            Some(_) => false,
+        };
+        known.then(|| Queue(name.into()))
+    }
 }
 
 impl MemoryBroker {
@@ -67,9 +120,9 @@ impl Broker for MemoryBroker {
             .into_iter()
             .map(|(queue, bodies)| (self.lane(&queue), queue, bodies))
             .collect();
-        let full = lanes
-            .iter()
-            .find(|(lane, _, bodies)| lane.waiting.lock().len() + bodies.len() > DEPTH_MAX);
+        let full = lanes.iter().find(|(lane, _, bodies)| {
+            lane.waiting.lock().messages.len() + bodies.len() > DEPTH_MAX
+        });
         let result = match full {
             Some((_, queue, _)) => Err(BrokerError::Full {
                 queue: queue.clone(),
@@ -79,6 +132,7 @@ impl Broker for MemoryBroker {
                 for (lane, _, bodies) in lanes {
                     lane.waiting
                         .lock()
+                        .messages
                         .extend(bodies.into_iter().map(|body| (body, false)));
                     lane.arrived.notify_one();
                 }
@@ -93,8 +147,15 @@ impl Broker for MemoryBroker {
         queue: Queue,
         credit: u32,
     ) -> BoxFuture<'_, Result<Box<dyn Subscription>, BrokerError>> {
+        let lane = self.lane(&queue);
+        let number = {
+            let mut waiting = lane.waiting.lock();
+            waiting.subscribers += 1;
+            waiting.subscribers
+        };
         let subscription = MemorySubscription {
-            lane: self.lane(&queue),
+            lane,
+            number,
             credit: credit as usize,
             next_tag: 0,
             out: BTreeMap::new(),
@@ -103,7 +164,7 @@ impl Broker for MemoryBroker {
     }
 
     fn depth(&self, queue: Queue) -> BoxFuture<'_, Result<u64, BrokerError>> {
-        let depth = self.lane(&queue).waiting.lock().len() as u64;
+        let depth = self.lane(&queue).waiting.lock().messages.len() as u64;
         std::future::ready(Ok(depth)).boxed()
     }
 
@@ -135,18 +196,27 @@ impl Broker for MemoryBroker {
 
 struct MemorySubscription {
     lane: Arc<Lane>,
+    number: u64,
     credit: usize,
     next_tag: u64,
     out: BTreeMap<Tag, Bytes>,
 }
 
 impl MemorySubscription {
-    fn take(&mut self, max: usize) -> Vec<Delivery> {
-        let room = self.credit.saturating_sub(self.out.len()).min(max);
+    fn room(&self, max: usize) -> usize {
+        self.credit.saturating_sub(self.out.len()).min(max)
+    }
+
+    fn take(&mut self, room: usize) -> Vec<Delivery> {
         let mut waiting = self.lane.waiting.lock();
-        let count = room.min(waiting.len());
-        let taken: Vec<_> = waiting.drain(..count).collect();
-        let more = !waiting.is_empty();
+        // This one's own wish is among those while it waits.
+        let others = waiting.wanted.saturating_sub(room);
+        let count = share(waiting.messages.len(), room, others);
+        let taken: Vec<_> = waiting.messages.drain(..count).collect();
+        if count > 0 {
+            waiting.last = self.number;
+        }
+        let more = !waiting.messages.is_empty();
         drop(waiting);
         if more && count > 0 {
             // Another subscriber may have slept through the one notification of this batch.
@@ -172,17 +242,28 @@ impl Subscription for MemorySubscription {
     fn receive(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Delivery>, BrokerError>> {
         async move {
             let lane = self.lane.clone();
+            let room = self.room(max);
+            if room == 0 {
+                // Only an ack, redeliver or more credit makes room, and those need `&mut self`. It must not stand in
+                // line for what arrives: others would never hear of it.
+                std::future::pending::<()>().await;
+            }
+            let others_next = {
+                let waiting = lane.waiting.lock();
+                waiting.last == self.number && waiting.wanted > 0
+            };
+            if others_next {
+                // Those who were woken for what this one left have not run yet.
+                tokio::task::yield_now().await;
+            }
+            let _wanted = Wanted::new(&lane, room);
             loop {
                 let arrived = lane.arrived.notified();
                 tokio::pin!(arrived);
                 arrived.as_mut().enable();
-                let taken = self.take(max);
+                let taken = self.take(room);
                 if !taken.is_empty() {
                     return Ok(taken);
-                }
-                if self.out.len() >= self.credit {
-                    // Only an ack, redeliver or more credit makes room, and those need `&mut self`.
-                    std::future::pending::<()>().await;
                 }
                 arrived.await;
             }
@@ -201,7 +282,7 @@ impl Subscription for MemorySubscription {
         let mut waiting = self.lane.waiting.lock();
         for tag in tags.iter().rev() {
             let body = self.out.remove(tag).ok_or(BrokerError::UnknownTag(*tag))?;
-            waiting.push_front((body, true));
+            waiting.messages.push_front((body, true));
         }
         drop(waiting);
         self.lane.arrived.notify_one();
@@ -269,6 +350,52 @@ mod tests {
     async fn passes_the_suite() {
         crate::conformance::run(|| async { Arc::new(MemoryBroker::new()) as Arc<dyn Broker> })
             .await;
+    }
+
+    #[test]
+    fn shares_are_by_credit() {
+        for ((waiting, room, others), count) in [
+            ((100, 128, 0), 100),
+            ((100, 128, 4), 97),
+            ((3, 4, 128), 1),
+            ((100, 50, 50), 50),
+            ((7, 1, 0), 1),
+            ((1, 1, 1_000), 1),
+            ((0, 8, 8), 0),
+            ((9, 0, 0), 0),
+        ] {
+            assert_eq!(
+                share(waiting, room, others),
+                count,
+                "{waiting} {room} {others}"
+            );
+        }
+    }
+
+    #[test]
+    fn queues_are_known_by_name() {
+        assert_eq!(Queue::parse("report"), Some(Queue::reports()));
+        assert_eq!(Queue::parse("wee.a.b"), Some(Queue::wee("a.b")));
+        for name in [
+            "blob",
+            "task.zone.ssh.control",
+            "task.a.b.ssh.1.0.0.observe",
+        ] {
+            let queue = Queue::parse(name);
+            assert_eq!(queue.as_ref().map(Queue::as_str), Some(name));
+        }
+        for name in [
+            "",
+            "reports",
+            "report.x",
+            "wee",
+            "wee.",
+            "task.a",
+            "task.a.observe",
+            "x.y",
+        ] {
+            assert_eq!(Queue::parse(name), None, "{name}");
+        }
     }
 
     #[tokio::test]
