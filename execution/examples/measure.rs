@@ -10,8 +10,8 @@ use sengu_model::manifest::Manifest;
 use sengu_model::wire::envelope::{VERSION, WorkerOffer};
 use sengu_model::{Class, TaskId};
 use sengu_runtime_process::ProcessRuntime;
-use serde_json::json;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,12 @@ fn main() -> Result<(), Failure> {
     let config = WeeConfig {
         name: "measured".to_owned(),
         zone: "default".to_owned(),
+        labels: BTreeMap::new(),
+        life: 1,
+        embedded: false,
         sengu_version: "0.0.0".to_owned(),
+        bundled: HashMap::from([("sha256:0".to_owned(), echo_folder())]),
+        cache: state.path().join("images"),
         seal_key: None,
     };
     let wee = {
@@ -48,7 +53,9 @@ fn main() -> Result<(), Failure> {
         .build()?;
     let (offer, worker) = offer()?;
     logic.block_on(async {
-        broker.retain("worker/echo".to_owned(), Some(offer)).await?;
+        broker
+            .retain("worker/echo/1.0.0".to_owned(), Some(offer))
+            .await?;
         // The first tasks pay for the start of the worker.
         drive(&broker, 1_000, window).await?;
         let (before, began) = (Cpu::now(), Instant::now());
@@ -80,7 +87,7 @@ fn main() -> Result<(), Failure> {
 
 /// Sends `tasks` and waits for the reports of all, with at most `window` out at once.
 async fn drive(broker: &Arc<MemoryBroker>, tasks: usize, window: usize) -> Result<(), Failure> {
-    let queue = Queue::tasks("default", "echo", Class::Control);
+    let queue = Queue::tasks("default", "echo", "1.0.0", Class::Control);
     let mut reports = broker.subscribe(Queue::reports(), 1 << 20).await?;
     let first = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)?
@@ -112,7 +119,7 @@ async fn drive(broker: &Arc<MemoryBroker>, tasks: usize, window: usize) -> Resul
 fn body(task: u64) -> Bytes {
     let body = format!(
         "{{\"v\":{VERSION},\"task\":\"{}\",\"epoch\":3,\"attempt\":1,\"kind\":\"echo\",\
-         \"action\":\"noop\",\"effect\":\"idempotent\",\"timeout_ms\":10000,\"sticky\":{task},\
+         \"version\":\"1.0.0\",\"action\":\"noop\",\"effect\":\"idempotent\",\"timeout_ms\":10000,\"sticky\":{task},\
          \"params\":{{}},\"target\":{{\"name\":\"rack-17-node-{}\",\"address\":\"10.0.0.1:22\",\
          \"config\":{{}}}}}}",
         TaskId(task),
@@ -122,8 +129,8 @@ fn body(task: u64) -> Bytes {
 }
 
 fn offer() -> Result<(Bytes, std::path::PathBuf), Failure> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../workers/echo");
-    let mut manifest = Manifest::parse(&std::fs::read_to_string(folder.join("worker.toml"))?)?;
+    let mut manifest =
+        Manifest::parse(&std::fs::read_to_string(echo_folder().join("worker.toml"))?)?;
     let own = std::env::current_exe()?;
     let profile = own.ancestors().nth(2).ok_or("no target folder")?;
     let worker = profile.join("sengu-worker-echo");
@@ -131,9 +138,19 @@ fn offer() -> Result<(Bytes, std::path::PathBuf), Failure> {
         return Err(format!("build the worker first: {}", worker.display()).into());
     }
     manifest.command = vec![worker.display().to_string()];
-    let offer = json!({"v": VERSION, "manifest": manifest, "folder": folder, "digest": "sha256:0"});
-    let offer: WorkerOffer = serde_json::from_value(offer)?;
+    let offer = WorkerOffer {
+        v: VERSION,
+        pool: manifest.pool,
+        manifest,
+        digest: "sha256:0".to_owned(),
+        bytes: 1,
+        active: true,
+    };
     Ok((serde_json::to_vec(&offer)?.into(), worker))
+}
+
+fn echo_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../workers/echo")
 }
 
 /// CPU time by who spent it, in milliseconds.

@@ -47,13 +47,7 @@ pub enum Verdict {
 ///
 /// When it does not even say a proper hello, that is the only check.
 pub async fn check(runtime: &dyn Runtime, manifest: &Manifest, folder: &Path) -> Vec<Check> {
-    let image = Image {
-        kind: manifest.name.clone(),
-        version: manifest.version.clone(),
-        digest: "sha256:check".to_owned(),
-        folder: folder.to_owned(),
-        command: manifest.command.clone(),
-    };
+    let image = Image::of(manifest, "sha256:check".to_owned(), folder.to_owned());
     let kit = Kit {
         runtime,
         manifest,

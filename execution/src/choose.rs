@@ -1,5 +1,5 @@
-//! Which instance gets a task. A pure function of values: tasks of one target go to one instance where it has room,
-//! because device sessions live there.
+//! Which instance gets a task, and which runtime an image. Pure functions of values: tasks of one target go to one
+//! instance where it has room, because device sessions live there.
 
 /// What is to be known of an instance that accepts tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,9 +29,72 @@ fn weight(sticky: u64, instance: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+/// The place in `here` of the first runtime in `declared` that can run the image. `here` are the runtimes of this WEE by
+/// name, each with whether it can run it now.
+///
+/// # Errors
+/// What is declared and what is here.
+pub fn runtime<'a>(
+    declared: impl IntoIterator<Item = &'a str>,
+    here: &[(&str, bool)],
+) -> Result<usize, String> {
+    let mut names = Vec::new();
+    for name in declared {
+        let fits = |(other, can): &(&str, bool)| *other == name && *can;
+        if let Some(at) = here.iter().position(fits) {
+            return Ok(at);
+        }
+        names.push(name);
+    }
+    let known: Vec<String> = here
+        .iter()
+        .map(|(name, _)| match names.contains(name) {
+            true => format!("{name} (cannot run it now)"),
+            false => (*name).to_owned(),
+        })
+        .collect();
+    let or_none = |list: String| match list.is_empty() {
+        true => "none".to_owned(),
+        false => list,
+    };
+    Err(format!(
+        "no runtime for it here: it declares {}; here: {}",
+        or_none(names.join(", ")),
+        or_none(known.join(", "))
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_declared_runtime_that_can_is_taken() {
+        let here = [("process", true), ("docker", false), ("wasm", true)];
+        let table: [(&[&str], Result<usize, &str>); 5] = [
+            (&["process"], Ok(0)),
+            (&["wasm", "process"], Ok(2)),
+            (&["docker", "wasm"], Ok(2)),
+            (
+                &["docker"],
+                Err("it declares docker; here: process, docker (cannot run it now), wasm"),
+            ),
+            (
+                &["vm", "jail"],
+                Err("it declares vm, jail; here: process, docker, wasm"),
+            ),
+        ];
+        for (declared, want) in table {
+            let got = runtime(declared.iter().copied(), &here);
+            let want = want.map_err(|why| format!("no runtime for it here: {why}"));
+            assert_eq!(got, want, "{declared:?}");
+        }
+        assert!(
+            runtime(["process"], &[])
+                .unwrap_err()
+                .ends_with("here: none")
+        );
+    }
 
     fn seats(free: &[u32]) -> Vec<Seat> {
         (1u64..)

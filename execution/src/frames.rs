@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_frame_is_one_line_whatever_the_raw_parts_look_like() {
         let body = "{\"v\":1,\"task\":\"t-0000000000007\",\"epoch\":3,\"attempt\":2,\"kind\":\"echo\",\
-            \"action\":\"say\",\"effect\":\"read\",\"timeout_ms\":5,\"sticky\":1,\
+            \"version\":\"1.0.0\",\"action\":\"say\",\"effect\":\"read\",\"timeout_ms\":5,\"sticky\":1,\
             \"params\":{\n  \"text\": \"a\\nb\"\r\n},\"target\":{\"name\":\"n\",\"address\":\"a\"}}";
         let task: TaskEnvelope = serde_json::from_str(body).unwrap();
         let secrets = BTreeMap::from([("password".to_owned(), "hunter2".to_owned())]);
@@ -234,7 +234,7 @@ mod tests {
         let params = format!("\"{}\"", "x".repeat(limits::WORKER_LINE_BYTES_MAX));
         let body = format!(
             "{{\"v\":1,\"task\":\"t-0000000000007\",\"epoch\":3,\"attempt\":2,\"kind\":\"echo\",\
-            \"action\":\"say\",\"effect\":\"read\",\"timeout_ms\":5,\"sticky\":1,\
+            \"version\":\"1.0.0\",\"action\":\"say\",\"effect\":\"read\",\"timeout_ms\":5,\"sticky\":1,\
             \"params\":{params},\"target\":{{}}}}"
         );
         let task: TaskEnvelope = serde_json::from_str(&body).unwrap();

@@ -2,6 +2,7 @@
 
 use crate::lease::IdHash;
 use crate::pool::{InstanceView, Phase};
+use crate::pools::PoolKey;
 use crate::redact::Redactor;
 use crate::runtime::{Exit, Handle, Image, Input, Runtime};
 use sengu_model::TaskId;
@@ -25,7 +26,7 @@ const STDERR_LINES_PER_S_MAX: u32 = 20;
 
 pub struct Instance {
     pub key: u64,
-    pub pool: usize,
+    pub pool: PoolKey,
     pub image: Arc<Image>,
     pub runtime: Arc<dyn Runtime>,
     /// `kind@version/number`.
@@ -71,7 +72,7 @@ pub struct Instance {
 impl Instance {
     pub fn new(
         key: u64,
-        pool: usize,
+        pool: PoolKey,
         (image, runtime): (Arc<Image>, Arc<dyn Runtime>),
         slots: u32,
         now_ms: u64,

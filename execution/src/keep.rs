@@ -3,7 +3,8 @@
 use crate::frames::{self, Lines, Piece};
 use crate::instance::Instance;
 use crate::lease::Due;
-use crate::pool::{CRASHES_UNTIL_BROKEN, Phase, restart_wait_ms};
+use crate::pool::{self, Phase, restart_wait_ms};
+use crate::pools::{PoolKey, Stage};
 use crate::report::report;
 use crate::runtime::{Attached, Exit, Handle, Input, Output, Runtime, RuntimeError};
 use crate::shell::{Event, OUTBOX_BYTES_MAX, Shell};
@@ -25,14 +26,14 @@ const CLOSED_MAX_MS: u64 = 1_000;
 const LIVED_LONG_MS: u64 = 60_000;
 
 impl Shell {
-    pub fn start_instance(&mut self, at: usize) {
+    pub fn start_instance(&mut self, at: PoolKey) {
         let pool = &mut self.pools[at];
         let Some(runtime) = pool.runtime.clone() else {
             return;
         };
         self.last_instance += 1;
         let key = self.last_instance;
-        let (image, slots) = (pool.image.clone(), pool.manifest.slots);
+        let (image, slots) = (pool.image.clone(), pool.image.slots);
         let made_of = (image.clone(), runtime.clone());
         let instance = Instance::new(key, at, made_of, slots, self.now_ms);
         let label = instance.label.to_string();
@@ -232,7 +233,7 @@ impl Shell {
                     .get_or_insert((self.now_ms, "it closed its stdin"));
             }
         }
-        self.pools[pool].dirty = true;
+        self.pools.touch(pool);
     }
 
     pub fn retire(&mut self, key: u64) {
@@ -241,7 +242,7 @@ impl Shell {
         {
             tracing::debug!(instance = %instance.label, busy = instance.busy, "retiring");
             instance.phase = Phase::Retiring;
-            self.pools[instance.pool].dirty = true;
+            self.pools.touch(instance.pool);
         }
     }
 
@@ -325,12 +326,12 @@ impl Shell {
             }
         }
         for id in &lost {
-            self.lose(*id, &instance.label, &why);
+            self.lose(*id, (&instance.label, &instance.image), &why);
         }
         let at = instance.pool;
-        let pool = &mut self.pools[at];
-        pool.instances.retain(|other| *other != key);
-        pool.dirty = true;
+        // The pool is not reaped before the next settling.
+        self.pools[at].instances.retain(|other| *other != key);
+        self.pools.touch(at);
         tracing::debug!(instance = %instance.label, exit = exit.why, lost = lost.len(), "gone");
         if exit.left_behind > 0 {
             let detail = format!("{} killed after it", exit.left_behind);
@@ -368,30 +369,30 @@ impl Shell {
             (Some(_), ..) => "had to be killed",
         };
         self.complain(at, &label, what, &detail);
+        let now_ms = self.now_ms;
         let pool = &mut self.pools[at];
         pool.restarts += 1;
-        let lived_ms = self.now_ms.saturating_sub(instance.started_ms);
+        if !Arc::ptr_eq(&instance.image, &pool.image) {
+            return; // no news of what is offered now
+        }
+        let lived_ms = now_ms.saturating_sub(instance.started_ms);
         pool.crashes = match instance.phase {
             Phase::Starting => pool.crashes.saturating_add(1),
             _ if lived_ms >= LIVED_LONG_MS => 1,
             _ => pool.crashes.saturating_add(1),
         };
-        pool.start_after_ms = self.now_ms + restart_wait_ms(pool.crashes);
-        if pool.crashes >= CRASHES_UNTIL_BROKEN {
-            let why = format!("{} crashes in a row; {what}: {detail}", pool.crashes);
+        pool.start_after_ms = now_ms + restart_wait_ms(pool.crashes);
+        if instance.handle.is_none() {
+            // Perhaps another runtime can, if this one's engine is gone.
+            pool.stage = Stage::Dormant;
+        }
+        if pool::is_broken(pool.crashes, pool.came_up) {
+            let why = match pool.crashes {
+                1 => format!("{label} {what}: {detail}"),
+                n => format!("{n} crashes in a row; {label} {what}: {detail}"),
+            };
             self.break_pool(at, &why);
         }
-    }
-
-    /// No instance can be had for now; tried again at the slow rate.
-    pub fn break_pool(&mut self, at: usize, why: &str) {
-        let pool = &mut self.pools[at];
-        if pool.broken.is_none() {
-            tracing::error!(kind = %pool.kind, why, "pool broken");
-        }
-        pool.broken = Some(why.to_owned());
-        pool.start_after_ms = self.now_ms + limits::RETRY_MAX_MS;
-        pool.dirty = true;
     }
 
     /// What is due for instances by time alone.
@@ -500,9 +501,13 @@ impl Shell {
         let Some(instance) = self.instances.get_mut(&key) else {
             return;
         };
-        let (at, label) = (instance.pool, instance.label.clone());
+        let (at, label, image) = (
+            instance.pool,
+            instance.label.clone(),
+            instance.image.clone(),
+        );
         instance.ghosts.insert(id);
-        self.lose(id, &label, "no answer beyond its time");
+        self.lose(id, (&label, &image), "no answer beyond its time");
         self.complain(at, &label, "gave no answer to a task", &id.to_string());
         self.retire(key);
     }

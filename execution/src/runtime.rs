@@ -2,11 +2,12 @@
 //! tasks and pools are not its business, and nothing here may be true of processes only.
 
 use futures::future::BoxFuture;
+pub use sengu_model::manifest::{Manifest, Resources, RuntimeDecl};
 use std::{fmt, path::PathBuf, pin::Pin};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// What is to be run: one version of one worker kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Image {
     pub kind: String,
     pub version: String,
@@ -14,8 +15,35 @@ pub struct Image {
     pub digest: String,
     /// Folder with worker.toml and the image's files.
     pub folder: PathBuf,
-    /// Program and arguments.
+    /// Program and arguments; may be empty where the runtime knows the program from elsewhere.
     pub command: Vec<String>,
+    /// How it can be run, best first.
+    pub runtimes: Vec<RuntimeDecl>,
+    /// What one instance may use.
+    pub resources: Resources,
+    /// Tasks one instance runs at once.
+    pub slots: u32,
+}
+
+impl Image {
+    /// The image that a manifest describes, with its files in `folder`.
+    pub fn of(manifest: &Manifest, digest: String, folder: PathBuf) -> Image {
+        Image {
+            kind: manifest.name.clone(),
+            version: manifest.version.clone(),
+            digest,
+            folder,
+            command: manifest.command.clone(),
+            runtimes: manifest.runtimes(),
+            resources: manifest.resources,
+            slots: manifest.slots,
+        }
+    }
+
+    /// How the runtime of that name is to run it, if it may.
+    pub fn declares(&self, runtime: &str) -> Option<&RuntimeDecl> {
+        self.runtimes.iter().find(|r| r.name == runtime)
+    }
 }
 
 /// Names one instance within its runtime. It stays valid over a restart of sengu, so that `list` can find what was
@@ -61,8 +89,10 @@ pub trait Runtime: Send + Sync + 'static {
     /// What it enforces on workers and what it does not, in words for people.
     fn isolation(&self) -> Vec<String>;
 
-    /// Whether an image of this form can be run here.
-    fn fits(&self, image: &Image) -> bool;
+    /// Whether an image of this form can be run here: it declares this runtime, and the engine is there.
+    fn fits(&self, image: &Image) -> bool {
+        image.declares(self.name()).is_some()
+    }
 
     /// Makes `image` ready, so that a start takes milliseconds. Called again after a failure; cheap when done already.
     fn prepare(&self, image: Image) -> BoxFuture<'_, Result<(), RuntimeError>>;

@@ -1,15 +1,23 @@
 //! The only async loop of the WEE. It waits for whatever comes next, applies it, and settles: writes, publishes and
 //! re-arms all that became possible. It must never wait for one instance, one queue or one device.
 
+use crate::cache::Stored;
+use crate::commands::Commands;
+use crate::directory::{News, Part};
+use crate::fetch::FetchError;
 use crate::frames::Lines;
 use crate::hand::InHand;
+use crate::hand_over::HeldBack;
+use crate::images::Images;
 use crate::instance::Instance;
-use crate::intake::{Intake, Waiting};
 use crate::lease::{Fences, IdHash};
-use crate::offer::Pool;
+use crate::leave::Leaving;
+use crate::offer::Offers;
+use crate::pools::{PoolKey, Pools};
 use crate::report::Outbox;
-use crate::runtime::{Attached, Exit, Handle, Input, Output, Runtime, RuntimeError};
-use crate::{WeeConfig, lease};
+use crate::runtime::{Attached, Exit, Handle, Image, Input, Output, Runtime, RuntimeError};
+use crate::standing::Standing;
+use crate::{Ended, WeeConfig, lease};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -35,12 +43,15 @@ pub const OUTBOX_BYTES_MAX: usize = 64 << 20;
 
 /// What may come next.
 pub enum Event {
-    Directory(Box<dyn Directory>, Entries),
+    Directory(Part, Box<dyn Directory>, Result<News, BrokerError>),
     /// None: no new subscription yet.
     Commands(Option<Box<dyn Subscription>>, Vec<Delivery>),
-    Received(usize, Class, Box<dyn Subscription>, Received),
-    Subscribed(usize, Class, Result<Box<dyn Subscription>, BrokerError>),
-    Prepared(usize, String, Result<(), RuntimeError>),
+    Received(PoolKey, Class, Box<dyn Subscription>, Received),
+    Subscribed(PoolKey, Class, Result<Box<dyn Subscription>, BrokerError>),
+    Scanned(std::io::Result<Vec<Stored>>),
+    Fetched(String, Result<Stored, FetchError>),
+    Removed(String, std::io::Result<()>),
+    Prepared(PoolKey, Arc<Image>, Result<(), RuntimeError>),
     Started(
         u64,
         Arc<dyn Runtime>,
@@ -53,12 +64,11 @@ pub enum Event {
     Exited(u64, Exit),
     Stopped(u64, Result<(), RuntimeError>),
     Published(Vec<Bytes>, Result<(), BrokerError>),
-    Announced,
+    /// Whether the broker has taken it over.
+    Announced(bool),
     Drain,
     Nothing,
 }
-
-pub type Entries = Result<Vec<(String, Option<Bytes>)>, BrokerError>;
 
 pub enum Received {
     Tasks(Vec<Delivery>),
@@ -77,13 +87,17 @@ pub struct Shell {
     pub now_ms: u64,
     /// As of this turn.
     pub now: Time,
-    pub pools: Vec<Pool>,
+    pub pools: Pools,
+    pub offers: Offers,
+    pub images: Images,
+    pub standing: Standing,
+    pub commands: Commands,
     pub instances: BTreeMap<u64, Instance>,
     pub last_instance: u64,
     pub hand: HashMap<TaskId, InHand, IdHash>,
     pub fences: Fences,
     /// Newer attempts of tasks whose older attempt is still in hand.
-    pub held_back: HashMap<TaskId, (usize, Class, Waiting), IdHash>,
+    pub held_back: HashMap<TaskId, HeldBack, IdHash>,
     /// Cancels that came before their task.
     pub cancelled: VecDeque<(TaskId, lease::Fence)>,
     /// Instances with frames to write.
@@ -91,9 +105,9 @@ pub struct Shell {
     pub outbox: Outbox,
     publish: Publish,
     beat_ms: u64,
-    next_tick_ms: u64,
+    pub next_tick_ms: u64,
     pub announce: crate::announce::Announce,
-    pub draining: Option<Draining>,
+    pub leaving: Option<Leaving>,
 }
 
 /// The one publish at a time, so that reports keep their order.
@@ -106,13 +120,6 @@ struct Publish {
     retry_ms: u64,
     /// Work was stopped because leases could not be renewed.
     stopped: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub struct Draining {
-    pub since_ms: u64,
-    pub cancelled: bool,
-    pub killed: bool,
 }
 
 impl Shell {
@@ -131,7 +138,11 @@ impl Shell {
             origin: Instant::now(),
             now_ms: 0,
             now: Time(0),
-            pools: Vec::new(),
+            pools: Pools::default(),
+            offers: Offers::default(),
+            images: Images::default(),
+            standing: Standing::default(),
+            commands: Commands::default(),
             instances: BTreeMap::new(),
             last_instance: 0,
             hand: HashMap::default(),
@@ -143,15 +154,18 @@ impl Shell {
             beat_ms: 0,
             next_tick_ms: 0,
             announce,
-            draining: None,
+            leaving: None,
         };
         (shell, status)
     }
 
-    pub async fn run(mut self, asked: oneshot::Receiver<()>) {
+    pub async fn run(mut self, asked: oneshot::Receiver<()>) -> Ended {
         self.look_at_the_clock();
         self.clear_leftovers().await;
-        self.follow_directory(None);
+        self.scan_cache();
+        for part in [Part::Namesakes, Part::Spec, Part::Offers] {
+            self.follow(part, None, Duration::ZERO);
+        }
         self.follow_commands(None);
         self.source(async move {
             match asked.await {
@@ -180,11 +194,15 @@ impl Shell {
                 self.tick();
             }
             self.settle();
-            if self.is_drained() {
+            if self.has_left() {
                 break;
             }
         }
         self.take_back_announcement().await;
+        match self.is_upgrading() {
+            true => Ended::Upgrade,
+            false => Ended::Drained,
+        }
     }
 
     pub fn source(&self, source: impl Future<Output = Event> + Send + 'static) {
@@ -199,13 +217,16 @@ impl Shell {
 
     fn on(&mut self, event: Event) {
         match event {
-            Event::Directory(directory, entries) => self.on_directory(directory, entries),
+            Event::Directory(part, directory, news) => self.on_directory(part, directory, news),
             Event::Commands(commands, deliveries) => self.on_commands(commands, &deliveries),
             Event::Received(pool, class, subscription, received) => {
                 self.on_received(pool, class, subscription, received);
             }
             Event::Subscribed(pool, class, result) => self.on_subscribed(pool, class, result),
-            Event::Prepared(pool, digest, result) => self.on_prepared(pool, &digest, result),
+            Event::Scanned(scanned) => self.on_scanned(scanned),
+            Event::Fetched(digest, result) => self.on_fetched(&digest, result),
+            Event::Removed(digest, removed) => self.on_removed(&digest, removed),
+            Event::Prepared(pool, image, result) => self.on_prepared(pool, &image, result),
             Event::Started(instance, runtime, result) => {
                 self.on_started(instance, runtime, result);
             }
@@ -219,8 +240,8 @@ impl Shell {
             Event::Exited(instance, exit) => self.on_exited(instance, exit),
             Event::Stopped(instance, result) => self.on_stopped(instance, result),
             Event::Published(bodies, result) => self.on_published(bodies, result),
-            Event::Announced => self.announce.under_way = false,
-            Event::Drain => self.begin_drain(),
+            Event::Announced(said) => self.on_announced(said),
+            Event::Drain => self.leave(),
             Event::Nothing => {}
         }
     }
@@ -233,20 +254,19 @@ impl Shell {
         }
         self.look_after_hand();
         self.look_after_instances();
-        self.look_after_waiting();
+        self.look_after_pools();
+        self.look_after_standing();
+        self.withdraw_unconfirmed();
+        self.clean_images();
         self.stop_if_leases_cannot_be_renewed();
-        self.drain_on();
-        for pool in &mut self.pools {
-            pool.dirty = true;
-        }
+        self.leave_on();
     }
 
     /// Does all that became possible in this turn.
     fn settle(&mut self) {
-        for pool in 0..self.pools.len() {
-            if std::mem::take(&mut self.pools[pool].dirty) {
-                self.settle_pool(pool);
-            }
+        for pool in self.pools.take_touched() {
+            self.announce.stale = true;
+            self.settle_pool(pool);
         }
         for key in std::mem::take(&mut self.unwritten) {
             self.write(key);
@@ -327,68 +347,8 @@ impl Shell {
         }
     }
 
-    fn begin_drain(&mut self) {
-        tracing::info!(tasks = self.hand.len(), "draining");
-        self.draining = Some(Draining {
-            since_ms: self.now_ms,
-            cancelled: false,
-            killed: false,
-        });
-        for pool in 0..self.pools.len() {
-            self.close_pool(pool, "this WEE drains");
-        }
-    }
-
-    /// Tasks in hand get `DRAIN_MAX_MS` to end, then a cancel and a grace, then their instance is killed.
-    fn drain_on(&mut self) {
-        let Some(mut draining) = self.draining else {
-            return;
-        };
-        let spent_ms = self.now_ms.saturating_sub(draining.since_ms);
-        if spent_ms >= limits::DRAIN_MAX_MS && !draining.cancelled {
-            draining.cancelled = true;
-            self.cancel_all();
-        }
-        if spent_ms >= limits::DRAIN_MAX_MS + limits::TIMEOUT_GRACE_MS && !draining.killed {
-            draining.killed = true;
-            let busy = self.instances.values().filter(|i| i.busy > 0);
-            let busy: Vec<u64> = busy.map(|i| i.key).collect();
-            for key in busy {
-                self.kill(key, "tasks did not end before the WEE had to");
-            }
-        }
-        self.draining = Some(draining);
-    }
-
-    fn is_drained(&self) -> bool {
-        /// For instances to leave, and for the last reports to go out.
-        const REST_MAX_MS: u64 = 5_000;
-        let Some(draining) = self.draining else {
-            return false;
-        };
-        let most_ms = 2 * limits::DRAIN_MAX_MS + limits::TIMEOUT_GRACE_MS + REST_MAX_MS;
-        let idle = |intake: &Intake| intake.is_settled();
-        let settled = self.pools.iter().all(|pool| pool.intakes.iter().all(idle));
-        let told = self.outbox.is_empty() && !self.publish.under_way;
-        (self.instances.is_empty() && settled && told)
-            || self.now_ms.saturating_sub(draining.since_ms) >= most_ms
-    }
-
-    /// Kills what an earlier life of this WEE left behind.
-    async fn clear_leftovers(&mut self) {
-        for runtime in &self.runtimes {
-            let leftovers = match runtime.list().await {
-                Ok(leftovers) => leftovers,
-                Err(e) => {
-                    tracing::warn!(runtime = runtime.name(), error = e.text(), "list instances");
-                    continue;
-                }
-            };
-            for handle in leftovers {
-                let stopped = runtime.stop(handle.clone()).await;
-                let error = stopped.err().map(|e| e.text());
-                tracing::warn!(runtime = runtime.name(), %handle, error, "left-over instance");
-            }
-        }
+    /// All reports are with the broker.
+    pub fn all_is_told(&self) -> bool {
+        self.outbox.is_empty() && !self.publish.under_way
     }
 }

@@ -5,12 +5,14 @@ use crate::frames::Piece;
 use crate::hand::{self, Ended, InHand, Logged, Logs};
 use crate::pool::Phase;
 use crate::report::report;
+use crate::runtime::Image;
 use crate::shell::Shell;
 use sengu_model::wire::envelope::Event as What;
 use sengu_model::wire::worker::{FromWorker, Level, PROTOCOL};
 use sengu_model::{Effect, FailureCode, Outcome, TaskId, limits};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Log lines of a task are sent on once they are this many bytes; else with the next tick.
 const LOGS_FLUSH_BYTES: usize = 64 << 10;
@@ -92,7 +94,7 @@ impl Shell {
             return;
         }
         let image = &instance.image;
-        let (name, version) = (&self.pools[at].manifest.name, &image.version);
+        let (name, version) = (&image.kind, &image.version);
         let said = |text: &Option<Cow<str>>| -> String {
             let text = text.as_deref().unwrap_or("nothing");
             text.chars().take(40).collect()
@@ -103,9 +105,9 @@ impl Shell {
                 .protocol
                 .map_or("nothing".to_owned(), |p| p.to_string());
             Some(format!("protocol {spoken}, not {PROTOCOL}"))
-        } else if frame.worker.as_deref() != Some(name) {
+        } else if frame.worker.as_deref() != Some(name.as_str()) {
             Some(format!("name {}, not {name}", said(&frame.worker)))
-        } else if frame.version.as_deref() != Some(version) {
+        } else if frame.version.as_deref() != Some(version.as_str()) {
             Some(format!("version {}, not {version}", said(&frame.version)))
         } else if slots == 0 || slots > limits::SLOTS_PER_INSTANCE_MAX {
             Some(format!(
@@ -126,10 +128,14 @@ impl Shell {
         instance.phase = Phase::Ready;
         instance.idle_since_ms = self.now_ms;
         tracing::info!(instance = %label, slots = instance.slots, "instance ready");
+        let image = instance.image.clone();
+        self.pools.touch(at);
         let pool = &mut self.pools[at];
-        // If it only dies of tasks, the next crash tells.
-        pool.broken = None;
-        pool.dirty = true;
+        if Arc::ptr_eq(&image, &pool.image) {
+            pool.came_up = true;
+            // If it only dies of tasks, the next crash tells.
+            pool.broken = None;
+        }
     }
 
     /// The task, if it is in the hands of this instance.
@@ -211,6 +217,7 @@ impl Shell {
         if instance.busy == 0 {
             instance.idle_since_ms = self.now_ms;
         }
+        self.pools.touch(instance.pool);
         let pool = &mut self.pools[instance.pool];
         if instance.phase == Phase::Ready {
             pool.free = pool.free.saturating_add(1);
@@ -218,7 +225,6 @@ impl Shell {
         pool.ended += 1;
         pool.failed += u64::from(ended == Ended::Badly);
         pool.crashes = 0;
-        pool.dirty = true;
         if !self.held_back.is_empty() {
             self.release(id);
         }
@@ -377,21 +383,21 @@ impl Shell {
     }
 
     /// The instance is gone or does not answer: the effect may or may not have begun.
-    pub fn lose(&mut self, id: TaskId, label: &str, why: &str) {
+    pub fn lose(&mut self, id: TaskId, (label, image): (&str, &Image), why: &str) {
         self.flush(id);
         let Some(task) = self.hand.remove(&id) else {
             return;
         };
         let mut lost = report(id, task.fence, self.now, What::Lost);
         lost.instance = Some(label.into());
+        lost.digest = Some(image.digest.as_str().into());
         lost.started_at = Some(task.handed_at);
         lost.why = Some(why.into());
         self.outbox.push(&lost, &[]);
         if let Some(instance) = self.instances.get_mut(&task.instance) {
             instance.busy = instance.busy.saturating_sub(1);
-            let pool = &mut self.pools[instance.pool];
-            pool.failed += 1;
-            pool.dirty = true;
+            self.pools[instance.pool].failed += 1;
+            self.pools.touch(instance.pool);
         }
         self.release(id);
     }

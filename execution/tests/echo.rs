@@ -14,13 +14,7 @@ async fn a_draining_worker_still_hears_cancels_and_refuses_tasks() {
     let state = tempfile::tempdir().unwrap();
     let runtime = ProcessRuntime::new(state.path().to_owned());
     let (manifest, folder) = echo();
-    let image = Image {
-        kind: manifest.name.clone(),
-        version: manifest.version.clone(),
-        digest: String::new(),
-        folder,
-        command: manifest.command.clone(),
-    };
+    let image = Image::of(&manifest, String::new(), folder);
     let handle = runtime
         .start(image, "echo@1.0.0/1".to_owned())
         .await

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{House, echo, sealed};
+use sengu_interconnect::Queue;
 use sengu_model::wire::envelope::Event;
 use sengu_model::{Done, Effect, FailureCode, Outcome, Time};
 use serde_json::json;
@@ -184,7 +185,10 @@ async fn a_task_too_late_expires_and_one_not_understood_is_rejected() {
         "{ended:?}"
     );
     house
-        .send_raw("echo", sengu_model::Class::Control, "not JSON".to_owned())
+        .send_raw(
+            Queue::tasks("default", "echo", "1.0.0", sengu_model::Class::Control),
+            "not JSON".to_owned(),
+        )
         .await;
     let unknown = house.ask("echo", "dance", Effect::Read);
     let ended = house.run(&unknown).await;
@@ -269,7 +273,7 @@ async fn a_withdrawn_kind_ends_its_tasks_and_leaves_the_others_in_the_queue() {
     long.params = json!({"sleep_ms": 1_000});
     house.send(&long).await;
     started(&mut house, &long).await;
-    house.withdraw("echo").await;
+    house.withdraw("echo", "1.0.0").await;
     assert_eq!(house.end(&long).await.event, Event::Ended);
     house.gone("echo").await;
     let later = house.ask("echo", "noop", Effect::Idempotent);

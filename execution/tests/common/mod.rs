@@ -7,12 +7,12 @@ use sengu_interconnect::{Broker, MemoryBroker, Message, Queue, Subscription, Tag
 use sengu_model::manifest::Manifest;
 use sengu_model::seal::{SealKey, seal};
 use sengu_model::wire::envelope::{
-    Event, LogLine, ReportEnvelope, SealedSecret, VERSION, WeeCommand, WorkerOffer,
+    Event, LogLine, ReportEnvelope, SealedSecret, VERSION, WeeCommand, WeeSpec, WorkerOffer,
 };
-use sengu_model::{Class, Effect, Outcome, TaskId, Time};
+use sengu_model::{Effect, Outcome, TaskId, Time};
 use sengu_runtime_process::ProcessRuntime;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -52,6 +52,7 @@ pub struct Ask {
     pub epoch: u64,
     pub attempt: u32,
     pub kind: String,
+    pub version: String,
     pub action: String,
     pub effect: Effect,
     pub timeout_ms: u64,
@@ -69,24 +70,26 @@ impl House {
 
     pub async fn open(seal_key: Option<SealKey>) -> House {
         let broker = Arc::new(MemoryBroker::new());
-        House::behind(broker.clone(), broker, seal_key).await
+        House::behind(broker.clone(), broker, |config| config.seal_key = seal_key).await
+    }
+
+    /// With changes to the WEE's configuration.
+    pub async fn with(change: impl FnOnce(&mut WeeConfig)) -> House {
+        let broker = Arc::new(MemoryBroker::new());
+        House::behind(broker.clone(), broker, change).await
     }
 
     /// With a broker of the WEE's own before the one of the test.
     pub async fn behind(
         wees: Arc<dyn Broker>,
         broker: Arc<MemoryBroker>,
-        seal_key: Option<SealKey>,
+        change: impl FnOnce(&mut WeeConfig),
     ) -> House {
         let state = tempfile::tempdir().expect("a temporary directory");
         let reports = broker.subscribe(Queue::reports(), 1 << 20).await;
         let runtime = Arc::new(ProcessRuntime::new(state.path().to_owned()));
-        let config = WeeConfig {
-            name: "wee-1".to_owned(),
-            zone: "default".to_owned(),
-            sengu_version: "0.0.0".to_owned(),
-            seal_key,
-        };
+        let mut config = config("wee-1", state.path());
+        change(&mut config);
         let runtimes: Vec<Arc<dyn Runtime>> = vec![runtime.clone()];
         let wee = sengu_execution::start(config, wees, runtimes);
         House {
@@ -101,25 +104,34 @@ impl House {
     }
 
     pub async fn offer(&self, manifest: &Manifest, folder: &Path, digest: &str) {
-        let offer = WorkerOffer {
-            v: VERSION,
-            manifest: manifest.clone(),
-            folder: folder.display().to_string(),
-            digest: digest.to_owned(),
-        };
-        let body = serde_json::to_vec(&offer).expect("an offer is JSON");
-        let key = format!("worker/{}", manifest.name);
-        self.broker
-            .retain(key, Some(body.into()))
-            .await
-            .expect("retain");
+        let known = bundled();
+        assert_eq!(
+            known.get(digest).map(PathBuf::as_path),
+            Some(folder),
+            "{digest}"
+        );
+        self.offer_as(&offer(manifest, digest)).await;
     }
 
-    pub async fn withdraw(&self, kind: &str) {
-        self.broker
-            .retain(format!("worker/{kind}"), None)
-            .await
-            .expect("retain");
+    pub async fn offer_as(&self, offer: &WorkerOffer) {
+        let body = serde_json::to_vec(&offer).expect("an offer is JSON");
+        let key = format!("worker/{}/{}", offer.manifest.name, offer.manifest.version);
+        self.retain(&key, Some(body)).await;
+    }
+
+    pub async fn withdraw(&self, kind: &str, version: &str) {
+        self.retain(&format!("worker/{kind}/{version}"), None).await;
+    }
+
+    pub async fn retain(&self, key: &str, value: Option<Vec<u8>>) {
+        let value = value.map(Bytes::from);
+        let retained = self.broker.retain(key.to_owned(), value).await;
+        retained.expect("retain");
+    }
+
+    pub async fn wish(&self, cordoned: bool, drained: bool) {
+        let body = serde_json::to_vec(&WeeSpec { cordoned, drained }).expect("JSON");
+        self.retain("wee-spec/wee-1", Some(body)).await;
     }
 
     /// A task of the kind, with a fresh id.
@@ -131,6 +143,7 @@ impl House {
             epoch: 1,
             attempt: 1,
             kind: kind.to_owned(),
+            version: "1.0.0".to_owned(),
             action: action.to_owned(),
             effect,
             timeout_ms: 30_000,
@@ -145,7 +158,7 @@ impl House {
     pub async fn send(&self, ask: &Ask) {
         let mut body = json!({
             "v": VERSION, "task": ask.task, "epoch": ask.epoch, "attempt": ask.attempt,
-            "kind": ask.kind, "action": ask.action, "effect": ask.effect,
+            "kind": ask.kind, "version": ask.version, "action": ask.action, "effect": ask.effect,
             "timeout_ms": ask.timeout_ms, "sticky": ask.sticky, "params": ask.params,
             "target": {"name": "t-1", "address": "nowhere"}, "volatile": ask.volatile,
         });
@@ -155,27 +168,31 @@ impl House {
         if let Some(secrets) = &ask.secrets {
             body["secrets"] = json!(secrets);
         }
-        self.send_raw(&ask.kind, ask.effect.class(), body.to_string())
-            .await;
+        let queue = Queue::tasks("default", &ask.kind, &ask.version, ask.effect.class());
+        self.send_raw(queue, body.to_string()).await;
     }
 
-    pub async fn send_raw(&self, kind: &str, class: Class, body: String) {
+    pub async fn send_raw(&self, queue: Queue, body: String) {
         let message = Message {
-            queue: Queue::tasks("default", kind, class),
+            queue,
             body: Bytes::from(body),
         };
         self.broker.publish(vec![message]).await.expect("publish");
     }
 
     pub async fn cancel(&self, ask: &Ask) {
-        let command = WeeCommand::Cancel {
+        self.command(&WeeCommand::Cancel {
             task: ask.task,
             epoch: ask.epoch,
             attempt: ask.attempt,
-        };
+        })
+        .await;
+    }
+
+    pub async fn command(&self, command: &WeeCommand) {
         let message = Message {
             queue: Queue::wee("wee-1"),
-            body: serde_json::to_vec(&command)
+            body: serde_json::to_vec(command)
                 .expect("a command is JSON")
                 .into(),
         };
@@ -323,6 +340,43 @@ impl House {
         let instances = self.state.path().join("instances");
         let left = std::fs::read_dir(instances).map_or(0, Iterator::count);
         assert_eq!(left, 0, "no instance is left");
+    }
+}
+
+/// A WEE as the tests have it; its files are below `home`.
+pub fn config(name: &str, home: &Path) -> WeeConfig {
+    WeeConfig {
+        name: name.to_owned(),
+        zone: "default".to_owned(),
+        labels: BTreeMap::new(),
+        life: 1,
+        embedded: false,
+        sengu_version: "0.0.0".to_owned(),
+        bundled: bundled(),
+        cache: home.join("images"),
+        seal_key: Some(KEY),
+    }
+}
+
+/// Digests that tests offer, with the folders they stand for.
+pub fn bundled() -> HashMap<String, PathBuf> {
+    let echo = workspace().join("workers/echo");
+    let bad = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad");
+    let one = |(digest, folder): (&str, &PathBuf)| (format!("sha256:{digest}"), folder.clone());
+    let echos = ["1", "2", "echo"].map(|digest| (digest, &echo));
+    let bads = ["bad", "good"].map(|digest| (digest, &bad));
+    echos.into_iter().chain(bads).map(one).collect()
+}
+
+/// An active offer, with the pool that the manifest declares.
+pub fn offer(manifest: &Manifest, digest: &str) -> WorkerOffer {
+    WorkerOffer {
+        v: VERSION,
+        manifest: manifest.clone(),
+        digest: digest.to_owned(),
+        bytes: 1,
+        active: true,
+        pool: manifest.pool,
     }
 }
 
