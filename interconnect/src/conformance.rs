@@ -27,7 +27,7 @@ where
 }
 
 fn queue(kind: &str) -> Queue {
-    Queue::tasks("default", kind, Class::Control)
+    Queue::tasks("default", kind, "1.0.0", Class::Control)
 }
 
 fn messages(kind: &str, range: std::ops::Range<u32>) -> Vec<Message> {

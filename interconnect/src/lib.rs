@@ -20,9 +20,14 @@ use std::{fmt, sync::Arc};
 pub struct Queue(Arc<str>);
 
 impl Queue {
-    /// Tasks of one worker kind and class for the WEEs of a zone.
-    pub fn tasks(zone: &str, kind: &str, class: Class) -> Queue {
-        Queue(format!("task.{zone}.{kind}.{}", class.as_str()).into())
+    /// Tasks of one version of a worker kind and one class for the WEEs of a zone.
+    pub fn tasks(zone: &str, kind: &str, version: &str, class: Class) -> Queue {
+        Queue(format!("task.{zone}.{kind}.{version}.{}", class.as_str()).into())
+    }
+
+    /// Requests of WEEs for parts of images.
+    pub fn blobs() -> Queue {
+        Queue("blob".into())
     }
 
     /// Reports of all WEEs to logic.

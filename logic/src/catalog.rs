@@ -1,5 +1,6 @@
 //! What can be done: the worker kinds that were offered, with their schemas compiled once.
 
+use crate::rollout::choose::Routes;
 use jsonschema::Validator;
 use sengu_model::manifest::{ActionDecl, LaneLimits};
 use sengu_model::problem::{Code, Fault};
@@ -7,15 +8,26 @@ use sengu_model::wire::envelope::WorkerOffer;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// All kinds by name. Replaced as a whole when an offer changes.
+/// All kinds by name. Replaced as a whole when a version comes or goes, or a Release moves.
 #[derive(Default, Clone)]
 pub struct Catalog {
+    /// Each kind in the version that its Release names for whatever no rule matches.
     pub kinds: BTreeMap<String, Arc<Kind>>,
+    /// Which version does which task, with all versions that are known.
+    pub routes: BTreeMap<String, Arc<Routes>>,
 }
 
-/// One worker kind.
+impl Catalog {
+    pub fn version(&self, kind: &str, version: &str) -> Option<&Arc<Kind>> {
+        self.routes.get(kind)?.versions.get(version)
+    }
+}
+
+/// One version of a worker kind.
 pub struct Kind {
     pub offer: WorkerOffer,
+    /// `kind@version`.
+    pub full_name: Arc<str>,
     pub actions: BTreeMap<String, Arc<Action>>,
     config: Option<Validator>,
     address: Option<Validator>,
@@ -75,12 +87,18 @@ impl Kind {
                 }),
             );
         }
+        let full_name = format!("{worker}@{}", offer.manifest.version).into();
         Ok(Kind {
             actions,
             config,
             address,
             offer,
+            full_name,
         })
+    }
+
+    pub fn version(&self) -> &str {
+        &self.offer.manifest.version
     }
 
     pub fn name(&self) -> &str {

@@ -1,9 +1,12 @@
 //! The logic role as one value: what is shared, how it starts and how it ends.
 
-use crate::catalog::{Catalog, CatalogError, Kind};
+use crate::catalog::{Catalog, CatalogError};
 use crate::dispatch::{self, Dispatch};
 use crate::inventory::{Inventory, KeptStatus, Other, Target};
 use crate::metrics::Metrics;
+use crate::rollout::shadow::Shadows;
+use crate::rollout::watch::Rollouts;
+use crate::workers::Bundles;
 use crate::{clock, service};
 use parking_lot::{Mutex, RwLock};
 use sengu_interconnect::{Broker, BrokerError};
@@ -12,6 +15,7 @@ use sengu_model::kinds::TargetSpec;
 use sengu_model::seal::SealKey;
 use sengu_model::wire::envelope::{WeeAnnouncement, WorkerOffer};
 use sengu_model::{Metadata, Record, TaskId, Time, Uid};
+use sengu_store::blobs::Blobs;
 use sengu_store::{Expect, Op, Store, StoreError, StoredRecord};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -25,8 +29,12 @@ pub struct LogicConfig {
     pub seal_key: SealKey,
     /// Bearer token of the API.
     pub token: String,
-    /// Worker kinds found at start.
-    pub offers: Vec<WorkerOffer>,
+    /// Workers that came with the program.
+    pub bundled: Vec<WorkerOffer>,
+    /// Packs those when they are to be kept, or are wanted elsewhere.
+    pub bundles: Arc<dyn Bundles>,
+    /// Where images are kept.
+    pub blobs: Arc<dyn Blobs>,
     pub sengu_version: String,
     pub roles: Vec<String>,
     /// Ended tasks and streams are kept this long, in milliseconds.
@@ -53,6 +61,15 @@ pub struct Shared {
     pub started_at: Time,
     pub inventory: RwLock<Inventory>,
     pub catalog: RwLock<Arc<Catalog>>,
+    /// The catalog was replaced.
+    pub moved: tokio::sync::Notify,
+    /// What was last published to the execution environments, by key.
+    pub offered: Mutex<BTreeMap<String, bytes::Bytes>>,
+    /// One image at a time is packed.
+    pub importing: tokio::sync::Mutex<()>,
+    /// What is counted of versions on their way, and found by shadows.
+    pub rollouts: Rollouts,
+    pub shadows: Shadows,
     pub ids: Mutex<IdSource>,
     /// One writer of declared records at a time: expectations are checked against the inventory.
     pub writes: tokio::sync::Mutex<()>,
@@ -103,6 +120,10 @@ impl Waiters {
 }
 
 impl Shared {
+    pub fn blobs(&self) -> &dyn Blobs {
+        &*self.config.blobs
+    }
+
     pub fn next_id(&self) -> u64 {
         self.ids.lock().next(clock::now())
     }
@@ -199,11 +220,6 @@ impl Logic {
     ) -> Result<Arc<Logic>, StartError> {
         let last_id = store.status().await?.last_id;
         let epoch = next_epoch(store.as_ref()).await?;
-        let mut catalog = Catalog::default();
-        for offer in &config.offers {
-            let kind = Kind::new(offer.clone())?;
-            catalog.kinds.insert(kind.name().to_owned(), Arc::new(kind));
-        }
         let (inventory, newest) = load(store.as_ref()).await?;
         let shared = Arc::new(Shared {
             store,
@@ -212,7 +228,12 @@ impl Logic {
             epoch,
             started_at: clock::now(),
             inventory: RwLock::new(inventory),
-            catalog: RwLock::new(Arc::new(catalog)),
+            catalog: RwLock::new(Arc::new(Catalog::default())),
+            moved: tokio::sync::Notify::new(),
+            offered: Mutex::new(BTreeMap::new()),
+            importing: tokio::sync::Mutex::new(()),
+            rollouts: Rollouts::default(),
+            shadows: Shadows::default(),
             ids: Mutex::new(IdSource::after(last_id)),
             writes: tokio::sync::Mutex::new(()),
             revision: watch::Sender::new(newest),
@@ -224,7 +245,8 @@ impl Logic {
             idempotency: crate::api::idempotency::Remembered::default(),
             watches: tokio::sync::Semaphore::new(sengu_model::limits::WATCHES_MAX),
         });
-        publish_offers(&shared).await?;
+        crate::workers::load(&shared).await?;
+        service::wees::tell_specs(&shared).await?;
 
         let (dispatch, inputs) = dispatch::Handle::channel();
         let (control, control_inputs) = service::control::Handle::channel();
@@ -237,6 +259,8 @@ impl Logic {
             tokio::spawn(service::observe::run(shared.clone(), dispatch.clone())),
             tokio::spawn(service::wees::run(shared.clone(), dispatch.clone())),
             tokio::spawn(service::retention::run(shared.clone())),
+            tokio::spawn(service::rollout::run(shared.clone())),
+            tokio::spawn(service::blobs::run(shared.clone())),
         ];
         Ok(Arc::new(Logic {
             shared,
@@ -332,58 +356,6 @@ fn take(inventory: &mut Inventory, stored: &StoredRecord) -> Result<(), serde_js
             record,
         };
         inventory.others.insert(key, Arc::new(other));
-    }
-    Ok(())
-}
-
-/// Tells the execution environments what may be run, and keeps a Worker record of each kind that was found.
-async fn publish_offers(shared: &Arc<Shared>) -> Result<(), StartError> {
-    let gone: Vec<String> = {
-        let catalog = shared.catalog.read();
-        let inventory = shared.inventory.read();
-        let known = inventory
-            .others_of("Worker")
-            .map(|(name, _)| name.to_owned());
-        known
-            .filter(|name| !catalog.kinds.contains_key(name))
-            .collect()
-    };
-    for name in gone {
-        tracing::warn!(
-            worker = name,
-            "its folder is gone: nothing of this kind can be driven"
-        );
-        let op = Op::DeleteRecord {
-            kind: "Worker".to_owned(),
-            name: name.clone(),
-            expect: Expect::Anything,
-        };
-        let committed = shared.store.commit(vec![op].into()).await?;
-        shared
-            .inventory
-            .write()
-            .others
-            .remove(&("Worker".into(), name.into()));
-        shared.wrote(&committed.revisions);
-    }
-    let kinds: Vec<Arc<Kind>> = shared.catalog.read().kinds.values().cloned().collect();
-    for kind in kinds {
-        let offer = &kind.offer;
-        let body = serde_json::to_vec(offer).unwrap_or_default();
-        shared
-            .broker
-            .retain(format!("worker/{}", kind.name()), Some(body.into()))
-            .await?;
-        let spec = serde_json::to_value(&offer.manifest).unwrap_or_default();
-        let status = serde_json::json!({ "digest": offer.digest, "folder": offer.folder });
-        let same = shared
-            .inventory
-            .read()
-            .other("Worker", kind.name())
-            .is_some_and(|known| known.record.spec == spec && known.record.status == status);
-        if !same {
-            shared.put_own("Worker", kind.name(), spec, status).await?;
-        }
     }
     Ok(())
 }

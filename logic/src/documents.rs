@@ -3,6 +3,7 @@
 use sengu_model::kinds::{RunSpec, ScheduleSpec, SecretSpec, TargetSpec};
 use sengu_model::problem::{Code, Fault, Problem};
 use sengu_model::record::{API_VERSION, Record, valid_label_key, valid_name};
+use sengu_model::release::ReleaseSpec;
 use sengu_model::{limits, quantity};
 use serde::{Deserialize, Serialize};
 
@@ -29,12 +30,15 @@ pub enum Spec {
     Target(Box<TargetSpec>),
     Secret(SecretSpec),
     Schedule(ScheduleSpec),
+    Release(ReleaseSpec),
 }
 
 /// Kinds that people write; the others are written by sengu.
-pub const WRITABLE_KINDS: [&str; 3] = ["Target", "Secret", "Schedule"];
+pub const WRITABLE_KINDS: [&str; 4] = ["Target", "Secret", "Schedule", "Release"];
 /// All kinds that can be read.
-pub const KINDS: [&str; 6] = ["Target", "Secret", "Schedule", "Run", "Worker", "Wee"];
+pub const KINDS: [&str; 7] = [
+    "Target", "Secret", "Schedule", "Release", "Run", "Worker", "Wee",
+];
 
 const FAULTS_MAX: usize = 50;
 const SCHEDULE_EVERY_MIN_MS: u64 = 1_000;
@@ -255,6 +259,7 @@ fn typed(record: &Record) -> Result<Spec, SpecError> {
             }
             Ok(Spec::Schedule(spec))
         }
+        "Release" => Ok(Spec::Release(parse(record)?)),
         _ => Err(SpecError::Kind),
     }
 }
@@ -269,6 +274,7 @@ fn spec_fault_line(kind: &str, text: &str) -> Option<usize> {
         "Target" => yaml::<Only<TargetSpec>>(text).err(),
         "Secret" => yaml::<Only<SecretSpec>>(text).err(),
         "Schedule" => yaml::<Only<ScheduleSpec>>(text).err(),
+        "Release" => yaml::<Only<ReleaseSpec>>(text).err(),
         "Run" => yaml::<Only<RunSpec>>(text).err(),
         _ => None,
     };

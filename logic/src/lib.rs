@@ -9,11 +9,15 @@ mod clock;
 mod core;
 pub mod dispatch;
 pub mod documents;
+mod explain;
 pub mod inventory;
 mod metrics;
 mod records;
+mod releases;
+pub mod rollout;
 mod service;
 mod tasks;
 mod why;
+pub mod workers;
 
 pub use crate::core::{Logic, LogicConfig, StartError};

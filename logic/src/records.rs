@@ -6,6 +6,7 @@ use crate::core::Logic;
 use crate::dispatch::Input;
 use crate::documents::{Document, Spec, WRITABLE_KINDS, wrong};
 use crate::inventory::{Inventory, Other, Target};
+use crate::releases;
 use sengu_model::problem::{Code, Fault, Problem};
 use sengu_model::seal;
 use sengu_model::{Record, Time, Uid};
@@ -115,6 +116,12 @@ impl Logic {
             .commit(ops.into())
             .await
             .map_err(store_problem)?;
+        let releases = changes
+            .iter()
+            .filter(|(_, c)| matches!(c.spec, Spec::Release(_)));
+        let moved: Vec<String> = releases
+            .map(|(_, c)| c.record.metadata.name.clone())
+            .collect();
         let altered = changes.iter().map(|(_, c)| c);
         let altered: Vec<Uid> = altered
             .filter(|c| matches!(c.spec, Spec::Target(_)) && c.expect != Expect::Absent)
@@ -129,6 +136,9 @@ impl Logic {
         }
         self.shared.declared();
         self.shared.wrote(&committed.revisions);
+        for kind in &moved {
+            releases::follow(&self.shared, kind).await;
+        }
         if !altered.is_empty() {
             self.dispatch.send(Input::Altered(altered)).await;
         }
@@ -156,6 +166,18 @@ impl Logic {
         }
         let inventory = self.shared.inventory.read();
         for document in documents {
+            if let Spec::Release(spec) = &document.spec {
+                let name = &document.record.metadata.name;
+                let versions = catalog.routes.get(name).map(|routes| &routes.versions);
+                for (field, message) in releases::faults(name, spec, versions) {
+                    faults.push(Fault {
+                        place: format!("{} {field}", document.place),
+                        code: Code::InvalidField,
+                        message,
+                        hint: Some("see: sengu explain Release".to_owned()),
+                    });
+                }
+            }
             let Spec::Target(spec) = &document.spec else {
                 continue;
             };
@@ -228,8 +250,12 @@ impl Logic {
                 Spec::Target(t) => serde_json::to_value(t),
                 Spec::Schedule(s) => serde_json::to_value(s),
                 Spec::Secret(s) => serde_json::to_value(s),
+                Spec::Release(r) => serde_json::to_value(r),
             }
             .unwrap_or_default();
+        }
+        if let Spec::Release(release) = &spec {
+            record.status = releases::edited(known.as_ref(), release, now);
         }
         let same = known.as_ref().is_some_and(|k| {
             k.spec == record.spec
@@ -334,11 +360,20 @@ impl Logic {
         let known = self
             .record(kind, name)
             .ok_or_else(|| not_found(kind, name))?;
-        if !WRITABLE_KINDS.contains(&kind) && kind != "Run" {
+        if !WRITABLE_KINDS.contains(&kind) && !matches!(kind, "Run" | "Worker") {
             return Err(Problem::new(
                 Code::WrongState,
                 format!("{kind} records are kept by sengu"),
             ));
+        }
+        if kind == "Worker" {
+            return self.delete_version(name).await;
+        }
+        if kind == releases::KIND {
+            let what = format!("Release/{name} lives as long as its worker kind");
+            return Err(Problem::new(Code::WrongState, what).hint(format!(
+                "sengu rollback {name}, or sengu delete worker/{name}@<version>"
+            )));
         }
         if kind == "Run" && !run_over(&known) {
             return Err(Problem::new(Code::InUse, format!("run {name} is not over"))
@@ -504,7 +539,7 @@ fn take(inventory: &mut Inventory, change: Change, revision: u64) {
                 }
             }
         }
-        Spec::Schedule(_) => put_other(inventory, record, uid, revision),
+        Spec::Schedule(_) | Spec::Release(_) => put_other(inventory, record, uid, revision),
     }
 }
 

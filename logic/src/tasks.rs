@@ -38,6 +38,9 @@ pub struct TaskRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub priority: Option<Priority>,
+    /// Version of the worker that must do it, whatever the Release says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Not begun within this time: `expired`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -65,6 +68,8 @@ pub struct Plan {
     pub effect: Effect,
     pub timeout_ms: u64,
     pub params: RawBody,
+    /// The version that must do it.
+    pub pinned: Option<String>,
 }
 
 impl Logic {
@@ -79,20 +84,26 @@ impl Logic {
         params: &Value,
         effect: Option<Effect>,
         timeout: Option<Duration>,
+        pinned: Option<&str>,
     ) -> Result<Plan, Problem> {
-        let kind = self
-            .shared
-            .catalog
-            .read()
-            .kinds
-            .get(kind)
-            .cloned()
-            .ok_or_else(|| {
-                Problem::new(
-                    Code::UnknownKind,
-                    format!("no worker drives kind {:?}", clip(kind)),
-                )
-            })?;
+        let catalog = self.shared.catalog.read().clone();
+        let default = catalog.kinds.get(kind).ok_or_else(|| {
+            let what = format!("no worker drives kind {:?}", clip(kind));
+            Problem::new(Code::UnknownKind, what)
+        })?;
+        let kind = match pinned {
+            None => default.clone(),
+            Some(version) => catalog.version(kind, version).cloned().ok_or_else(|| {
+                let what = format!("version {:?} of {kind} is not known", clip(version));
+                let known = catalog.routes.get(kind).into_iter();
+                let known: Vec<&str> = known
+                    .flat_map(|routes| routes.versions.keys())
+                    .map(String::as_str)
+                    .collect();
+                Problem::new(Code::UnknownVersion, what)
+                    .hint(format!("known: {}", known.join(", ")))
+            })?,
+        };
         let Some(found) = kind.actions.get(action).cloned() else {
             let known: Vec<&str> = kind
                 .actions
@@ -157,6 +168,7 @@ impl Logic {
             effect,
             timeout_ms,
             params: raw,
+            pinned: pinned.map(str::to_owned),
         })
     }
 
@@ -211,6 +223,7 @@ impl Logic {
                     &request.params,
                     request.effect,
                     request.timeout,
+                    request.version.as_deref(),
                 )?;
                 plans.insert(target.kind.clone(), plan);
             }
@@ -415,6 +428,7 @@ pub fn make(
         start_by,
         origin: origin.to_owned(),
         batch,
+        version: plan.pinned.clone(),
     };
     let op = Op::InsertTask(NewTask {
         id,
@@ -466,6 +480,10 @@ fn ready(
             probing: None,
             sent_at: None,
             wee: None,
+            pinned: plan.pinned.as_deref().map(Into::into),
+            chosen: None,
+            trial: None,
+            shadow: None,
         },
     }
 }

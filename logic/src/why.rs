@@ -134,7 +134,7 @@ impl Logic {
                         rest_reason(standing)
                     ),
                 ),
-                Blocked::Window { window: 0, .. } => answer(object, self.no_worker(task)),
+                Blocked::Window { window: 0, .. } => answer(object, self.no_worker(task, standing)),
                 Blocked::Window { in_flight, window } => answer(
                     object,
                     format!(
@@ -153,30 +153,23 @@ impl Logic {
     }
 
     /// Why there is nobody to do a task of this kind.
-    fn no_worker(&self, task: &TaskView) -> String {
-        let zone = self
-            .shared
-            .inventory
-            .read()
-            .target(&task.target)
-            .map_or_else(String::new, |t| t.zone.to_string());
-        let wees = self.shared.wees.read();
-        let mut in_zone = wees.values().filter(|w| w.zone == zone).peekable();
-        if in_zone.peek().is_none() {
-            return format!("No execution environment is in zone {zone}.");
-        }
-        let broken = in_zone
-            .flat_map(|w| w.pools.iter())
-            .find(|p| p.kind == task.kind);
-        match broken.and_then(|p| p.broken.as_ref()) {
-            Some(why) => format!(
-                "The workers of kind {} cannot be started: {}",
-                task.kind,
-                why.chars().take(300).collect::<String>()
+    fn no_worker(&self, task: &TaskView, standing: &Standing) -> String {
+        let (version, _) = match &standing.choice {
+            Ok(choice) => choice,
+            Err(why) => return format!("No version of its worker can do it: {why}."),
+        };
+        let target = self.shared.inventory.read().target(&task.target).cloned();
+        let zone = target.map_or_else(String::new, |t| t.zone.to_string());
+        let wees = self.wees_for(&zone, &task.kind, version);
+        let worker = format!("{}@{version}", task.kind);
+        match wees.iter().next() {
+            None => format!("No execution environment is in zone {zone}."),
+            Some((wee, why)) if wees.len() == 1 => format!(
+                "The only execution environment of zone {zone} cannot run {worker}: {wee}: {why}."
             ),
-            None => format!(
-                "No execution environment of zone {zone} has a worker of kind {}.",
-                task.kind
+            Some((wee, why)) => format!(
+                "None of {} execution environments of zone {zone} can run {worker}; {wee}: {why}.",
+                wees.len()
             ),
         }
     }

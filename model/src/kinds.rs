@@ -118,6 +118,9 @@ pub struct RunSpec {
     pub timeout: Option<Duration>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priority>,
+    /// Version of the worker that must do it, whatever the Release says; refused where it cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Refuse a selector that matches nothing (default) or let the run end at once.
     #[serde(default)]
     pub allow_empty: bool,

@@ -5,6 +5,8 @@
 
 pub mod effect;
 pub mod id;
+#[cfg(feature = "image")]
+pub mod image;
 pub mod kinds;
 pub mod limits;
 pub mod manifest;
@@ -14,6 +16,7 @@ pub mod outcome;
 pub mod problem;
 pub mod quantity;
 pub mod record;
+pub mod release;
 pub mod seal;
 pub mod selector;
 pub mod task;

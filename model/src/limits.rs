@@ -44,6 +44,23 @@ pub const BACKLOG_PAGE: usize = 1_024;
 /// Sweeps of an unreachable target are spaced out to at most this, in milliseconds.
 pub const SWEEP_BACKOFF_MAX_MS: u64 = 300_000;
 
+/// One image as a blob, in bytes: a container image with tools and their libraries stays below.
+pub const IMAGE_BYTES_MAX: u64 = 1 << 30;
+/// Files of one image.
+pub const IMAGE_FILES_MAX: usize = 10_000;
+/// One part of a blob on the interconnect, in bytes: its base64 stays below a worker's line.
+pub const BLOB_PART_BYTES: usize = 512 << 10;
+/// Parts of blobs that one WEE asks for at once.
+pub const BLOB_PARTS_OUT_MAX: usize = 4;
+/// A part that does not come within this is asked for again.
+pub const BLOB_PART_WAIT_MS: u64 = 10_000;
+/// A WEE that says nothing for this long (three announcements) is taken for gone: no task is sent to it.
+pub const WEE_SILENCE_MAX_MS: u64 = 16_000;
+/// Versions of one worker kind that are known at once.
+pub const VERSIONS_PER_KIND_MAX: usize = 64;
+/// Rules of one Release.
+pub const RULES_PER_RELEASE_MAX: usize = 64;
+
 /// Body of one API request, in bytes: 100,000 targets are about 30 MB of YAML.
 pub const REQUEST_BYTES_MAX: usize = 64 << 20;
 /// One document of a set, in bytes.

@@ -16,7 +16,14 @@ pub struct Manifest {
     /// Protocol version spoken.
     pub protocol: u32,
     /// Program and arguments. The program is looked up in the worker's folder first, then on PATH if it has no slash.
+    /// May be left out by a worker that runs as a WASM component only, or whose container image has an entry point.
+    #[serde(default)]
     pub command: Vec<String>,
+    /// How it can be run, best first. None: as a process.
+    #[serde(default, rename = "runtime", skip_serializing_if = "Vec::is_empty")]
+    pub runtimes: Vec<RuntimeDecl>,
+    #[serde(default)]
+    pub resources: Resources,
     /// Tasks one instance runs at once (1..=1024).
     pub slots: u32,
     #[serde(default)]
@@ -33,6 +40,47 @@ pub struct Manifest {
     pub alerts: Vec<AlertDecl>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub twin: Option<TwinDecl>,
+}
+
+/// One way to run the image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuntimeDecl {
+    /// `process`, `docker`, `wasm`.
+    pub name: String,
+    /// `docker`: a file of the folder as `docker save` writes it. None: an image is made of the folder itself, with
+    /// nothing below it, so its program must be linked statically.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<String>,
+    /// `wasm`: the component, a file of the folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+}
+
+pub const RUNTIME_PROCESS: &str = "process";
+pub const RUNTIME_DOCKER: &str = "docker";
+pub const RUNTIME_WASM: &str = "wasm";
+
+/// What one instance may use. A runtime that cannot hold it to one of these says so in the WEE's announcement.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Resources {
+    /// Memory in MiB (16..=65536).
+    pub memory_mb: u32,
+    /// CPU time per second of wall clock, in cores (0.05..=64).
+    pub cpus: f32,
+    /// Processes and threads (1..=4096).
+    pub processes: u32,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self {
+            memory_mb: 512,
+            cpus: 2.0,
+            processes: 256,
+        }
+    }
 }
 
 /// What a Target record of this kind must look like.
@@ -179,6 +227,19 @@ pub struct TwinDecl {
     pub command: Vec<String>,
 }
 
+/// Three numbers, and perhaps a pre-release of lower case letters, digits, dots and dashes after a dash.
+pub fn valid_version(version: &str) -> bool {
+    let (numbers, pre) = match version.split_once('-') {
+        Some((numbers, pre)) => (numbers, Some(pre)),
+        None => (version, None),
+    };
+    let number = |n: &str| (1..=9).contains(&n.len()) && n.bytes().all(|b| b.is_ascii_digit());
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-';
+    numbers.split('.').count() == 3
+        && numbers.split('.').all(number)
+        && pre.is_none_or(|pre| (1..=32).contains(&pre.len()) && pre.bytes().all(plain))
+}
+
 /// A worker.toml that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
@@ -204,6 +265,52 @@ impl Manifest {
         self.actions.iter().find(|a| a.name == name)
     }
 
+    /// How it can be run, best first.
+    pub fn runtimes(&self) -> Vec<RuntimeDecl> {
+        if self.runtimes.is_empty() {
+            return vec![RuntimeDecl {
+                name: RUNTIME_PROCESS.to_owned(),
+                archive: None,
+                component: None,
+            }];
+        }
+        self.runtimes.clone()
+    }
+
+    fn check_runtimes(
+        &self,
+        rule: &impl Fn(bool, &str) -> Result<(), ManifestError>,
+    ) -> Result<(), ManifestError> {
+        for (i, runtime) in self.runtimes.iter().enumerate() {
+            let known = [RUNTIME_PROCESS, RUNTIME_DOCKER, RUNTIME_WASM];
+            rule(
+                known.contains(&runtime.name.as_str()),
+                "runtime.name: process, docker or wasm",
+            )?;
+            let again = self.runtimes[..i].iter().any(|r| r.name == runtime.name);
+            rule(!again, "runtime: each name once")?;
+            rule(
+                runtime.component.is_some() == (runtime.name == RUNTIME_WASM),
+                "runtime.component: a file, for wasm only",
+            )?;
+            rule(
+                runtime.archive.is_none() || runtime.name == RUNTIME_DOCKER,
+                "runtime.archive: for docker only",
+            )?;
+            for file in [&runtime.component, &runtime.archive].into_iter().flatten() {
+                let inside = !file.starts_with('/') && !file.split('/').any(|part| part == "..");
+                rule(inside, "runtime: files are named within the folder")?;
+            }
+        }
+        let needs_command = self.runtimes().iter().any(|r| {
+            r.name == RUNTIME_PROCESS || (r.name == RUNTIME_DOCKER && r.archive.is_none())
+        });
+        rule(
+            !needs_command || !self.command.is_empty(),
+            "command: at least the program",
+        )
+    }
+
     fn check(&self) -> Result<(), ManifestError> {
         let rule = |ok: bool, what: &str| {
             if ok {
@@ -220,14 +327,20 @@ impl Manifest {
             "name: lower case letters, digits, '-', '.'",
         )?;
         rule(
-            self.version.split('.').count() == 3,
-            "version: three numbers, like 1.0.0",
+            valid_version(&self.version),
+            "version: three numbers, like 1.0.0, and perhaps -rc.1 after them",
         )?;
         rule(
             self.protocol == crate::wire::worker::PROTOCOL,
             "protocol: only 1 is known",
         )?;
-        rule(!self.command.is_empty(), "command: at least the program")?;
+        self.check_runtimes(&rule)?;
+        rule(
+            (16..=65_536).contains(&self.resources.memory_mb)
+                && (0.05..=64.0).contains(&self.resources.cpus)
+                && (1..=4_096).contains(&self.resources.processes),
+            "resources: memory_mb 16 to 65536, cpus 0.05 to 64, processes 1 to 4096",
+        )?;
         rule(
             (1..=limits::SLOTS_PER_INSTANCE_MAX).contains(&self.slots),
             "slots: 1 to 1024",

@@ -19,10 +19,20 @@ pub enum Code {
     UnknownKind,
     UnknownAction,
     UnknownTarget,
+    /// No such version of that worker kind.
+    UnknownVersion,
     InvalidParams,
     InvalidSelector,
     InvalidName,
     DuplicateName,
+    /// The image is no canonical tar, or its worker.toml cannot be used.
+    InvalidImage,
+    /// What arrived is not what was announced.
+    DigestMismatch,
+    /// That version was pushed before, with other bytes.
+    VersionExists,
+    /// Another rollout of the same kind is on its way.
+    RolloutInProgress,
     /// The selector matches nothing.
     NoTargets,
     DocumentTooLarge,
@@ -53,7 +63,11 @@ impl Code {
             Code::Forbidden => 403,
             Code::NotFound | Code::NoSuchRoute => 404,
             Code::MethodNotAllowed => 405,
-            Code::Conflict | Code::InUse | Code::WrongState => 409,
+            Code::Conflict
+            | Code::InUse
+            | Code::WrongState
+            | Code::VersionExists
+            | Code::RolloutInProgress => 409,
             Code::Gone => 410,
             Code::DocumentTooLarge | Code::TooManyDocuments | Code::BodyTooLarge => 413,
             Code::Syntax
@@ -61,6 +75,9 @@ impl Code {
             | Code::UnknownKind
             | Code::UnknownAction
             | Code::UnknownTarget
+            | Code::UnknownVersion
+            | Code::InvalidImage
+            | Code::DigestMismatch
             | Code::InvalidParams
             | Code::InvalidSelector
             | Code::InvalidName
@@ -86,6 +103,11 @@ impl Code {
             Code::UnknownKind => "unknown_kind",
             Code::UnknownAction => "unknown_action",
             Code::UnknownTarget => "unknown_target",
+            Code::UnknownVersion => "unknown_version",
+            Code::InvalidImage => "invalid_image",
+            Code::DigestMismatch => "digest_mismatch",
+            Code::VersionExists => "version_exists",
+            Code::RolloutInProgress => "rollout_in_progress",
             Code::InvalidParams => "invalid_params",
             Code::InvalidSelector => "invalid_selector",
             Code::InvalidName => "invalid_name",

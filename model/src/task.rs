@@ -52,6 +52,9 @@ pub struct TaskBody {
     /// The batch of its run, from 1; 0 without a run.
     #[serde(default)]
     pub batch: u32,
+    /// Version of the worker that must do it, whatever the Release says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 /// Raw JSON that compares by its text.
@@ -109,6 +112,9 @@ pub struct Ending {
     /// Digest of the worker image that ran it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// Why that version did it: the rule of the Release, or the pin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readings: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,6 +3,7 @@
 //! This crate exists so that logic can be written without seeing any database. A store keeps bytes and narrow columns; it
 //! must never interpret a body. Everything that `commit` acknowledged is durable; nothing of a refused batch is.
 
+pub mod blobs;
 pub mod conformance;
 
 use bytes::Bytes;

@@ -11,8 +11,10 @@ pub mod serve;
 mod system;
 mod tasks;
 mod watch;
+mod workers;
 
 pub use openapi::document;
+pub(crate) use workers::Chosen;
 
 use crate::core::Logic;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};

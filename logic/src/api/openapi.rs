@@ -1,6 +1,6 @@
 //! The API's description, generated from the handlers. `sengu openapi` prints it; the repo keeps a copy.
 
-use super::{explain, records, runs, system, tasks, watch};
+use super::{explain, records, runs, system, tasks, watch, workers};
 use crate::core::Logic;
 use std::sync::Arc;
 use utoipa::OpenApi;
@@ -18,7 +18,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
     components(schemas(
         sengu_model::Problem,
         sengu_model::kinds::RunStatus,
-        sengu_model::kinds::Condition
+        sengu_model::kinds::Condition,
+        sengu_model::release::ReleaseSpec,
+        sengu_model::release::ReleaseStatus
     )),
     modifiers(&Bearer),
     security(("bearer" = []))
@@ -46,6 +48,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Logic>> {
         .routes(routes!(tasks::get))
         .routes(routes!(tasks::cancel))
         .routes(routes!(tasks::logs))
+        .routes(routes!(workers::explain))
         .routes(routes!(runs::create))
         .routes(routes!(runs::get))
         .routes(routes!(runs::cancel))
@@ -54,6 +57,13 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Logic>> {
         .routes(routes!(runs::why))
         .routes(routes!(watch::records))
         .routes(routes!(watch::results))
+        .routes(routes!(workers::list, workers::push))
+        .routes(routes!(workers::promote))
+        .routes(routes!(workers::rollback))
+        .routes(routes!(workers::cordon))
+        .routes(routes!(workers::drain))
+        .routes(routes!(workers::uncordon))
+        .routes(routes!(workers::upgrade))
         .routes(routes!(system::version))
         .routes(routes!(system::top))
         .routes(routes!(explain::kinds))

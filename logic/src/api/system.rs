@@ -123,10 +123,10 @@ pub(super) async fn metrics(State(logic): State<Arc<Logic>>) -> Response {
             "# HELP {name} Tasks sent and not ended.\n# TYPE {name} gauge"
         );
         for q in overview.queues {
-            let (zone, kind, class) = (q.zone, q.kind, q.class);
+            let (zone, kind, version, class) = (q.zone, q.kind, q.version, q.class);
             let _ = writeln!(
                 out,
-                "{name}{{zone=\"{zone}\",kind=\"{kind}\",class=\"{class}\"}} {}",
+                "{name}{{zone=\"{zone}\",kind=\"{kind}\",version=\"{version}\",class=\"{class}\"}} {}",
                 q.in_flight
             );
         }
@@ -233,7 +233,12 @@ pub(super) async fn top(State(logic): State<Arc<Logic>>) -> Answer<Json<Top>> {
         } else {
             Class::Observe
         };
-        let queue = sengu_interconnect::Queue::tasks(&standing.zone, &standing.kind, class);
+        let queue = sengu_interconnect::Queue::tasks(
+            &standing.zone,
+            &standing.kind,
+            &standing.version,
+            class,
+        );
         let depth = logic.shared.broker.depth(queue).await.unwrap_or(0);
         queues.push(TopQueue { standing, depth });
     }

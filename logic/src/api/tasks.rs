@@ -149,7 +149,7 @@ impl WaitParams {
     }
 }
 
-fn task_id(text: &str) -> Answer<TaskId> {
+pub(super) fn task_id(text: &str) -> Answer<TaskId> {
     text.parse().map_err(|_| Refusal(not_found("task", text)))
 }
 

@@ -47,9 +47,7 @@ impl Dispatch {
         if let Some(outcome) = of_another_kind(task.payload.kind.name(), &target.kind) {
             self.end(id, outcome, None, now);
         } else if was.zone != target.zone {
-            let class = task.class;
-            let queue = self.queue(&target.zone, &target.kind, class);
-            self.lanes.set_queue(id, queue, now);
+            self.reroute(id, now);
         }
     }
 }

@@ -125,6 +125,7 @@ impl Dispatch {
             self.lanes
                 .again(again.task, again.attempt, again.not_before, now);
             self.follow_target(again.task, now);
+            self.reroute(again.task, now);
         }
         if self.stopping.is_some() {
             self.unmark(&marked, now);

@@ -8,6 +8,7 @@ use sengu_model::task::{Priority, TaskBody};
 use sengu_model::{Effect, FailureCode, Outcome, TaskId, Time, Uid, limits};
 use sengu_store::{Line, OpenTask, StoreError};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is known of a task that an earlier life sent and did not settle.
@@ -124,7 +125,12 @@ impl Dispatch {
             ready.payload.target.zone.clone(),
             ready.payload.target.kind.clone(),
         );
-        let queue = self.queue(&zone, &kind, class);
+        // Where there is none, it waits in the queue of the version for which it was made, and `why` tells.
+        if let Ok(choice) = self.route(&ready.payload, &ready.payload.target) {
+            ready.payload.follow(&choice);
+        }
+        let version: Arc<str> = ready.payload.kind.version().into();
+        let queue = self.queue(&zone, &kind, &version, class);
         let limits = ready.payload.target.lane_limits(&ready.payload.kind);
         let task = Task {
             id: ready.id,
@@ -320,8 +326,18 @@ impl Dispatch {
         if let Some(outcome) = super::alter::of_another_kind(&body.kind, &target.kind) {
             return Err((open, outcome));
         }
-        let kind = self.shared.catalog.read().kinds.get(&body.kind).cloned();
-        let Some(kind) = kind else {
+        let kind = match &body.version {
+            Some(version) => self.catalog.version(&body.kind, version),
+            None => self.catalog.kinds.get(&body.kind),
+        };
+        let Some(kind) = kind.cloned() else {
+            if let Some(version) = &body.version {
+                let why = format!(
+                    "the task is pinned to {}@{version}, which is not known any more",
+                    body.kind
+                );
+                return refuse(open, why);
+            }
             return refuse(
                 open,
                 format!("no worker of kind {} is known any more", body.kind),
@@ -381,6 +397,10 @@ impl Dispatch {
                 probing,
                 sent_at: open.sent.map(|s| s.at),
                 wee: None,
+                pinned: body.version.map(String::into_boxed_str),
+                chosen: None,
+                trial: None,
+                shadow: None,
             },
         })
     }

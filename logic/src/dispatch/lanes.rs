@@ -86,6 +86,8 @@ struct QueueState {
     in_flight: u32,
     /// Lanes with a task that may go, by priority of their head: people, batch, sweep.
     ready: [VecDeque<(Uid, Class)>; 3],
+    /// It is among those that are looked at.
+    looked_at: bool,
 }
 
 #[derive(Debug, Default)]
@@ -116,6 +118,8 @@ pub struct Lanes<P> {
     tasks: HashMap<TaskId, Task<P>>,
     lanes: HashMap<Uid, Lane>,
     queues: Vec<QueueState>,
+    /// Queues with something ready: a thousand others cost those nothing.
+    stirring: Vec<usize>,
     windows: Vec<Window>,
     timers: BinaryHeap<Reverse<(Time, Timer)>>,
     turn: usize,
@@ -129,6 +133,7 @@ impl<P> Default for Lanes<P> {
             tasks: HashMap::new(),
             lanes: HashMap::new(),
             queues: Vec::new(),
+            stirring: Vec::new(),
             windows: Vec::new(),
             timers: BinaryHeap::new(),
             turn: 0,
@@ -323,24 +328,37 @@ impl<P> Lanes<P> {
             return;
         }
         lane.listed[slot(class)] = Some((head.queue, head.priority));
-        self.queues[head.queue.0 as usize].ready[list(head.priority)].push_back((target, class));
+        let index = head.queue.0 as usize;
+        let queue = &mut self.queues[index];
+        queue.ready[list(head.priority)].push_back((target, class));
+        if !std::mem::replace(&mut queue.looked_at, true) {
+            self.stirring.push(index);
+        }
     }
 
     /// Takes the next task that may go, marks it `Sending` and counts it into its window.
     pub fn next(&mut self, now: Time) -> Option<TaskId> {
-        let count = self.queues.len();
-        for step in 0..count {
-            let index = (self.turn + step) % count;
+        let mut step = 0;
+        while step < self.stirring.len() {
+            let at = (self.turn + step) % self.stirring.len();
+            let index = self.stirring[at];
+            if self.queues[index].ready.iter().all(VecDeque::is_empty) {
+                self.queues[index].looked_at = false;
+                self.stirring.swap_remove(at);
+                // Another one is in its place now, perhaps one that was looked at already: that costs a look.
+                continue;
+            }
             for priority in [Priority::People, Priority::Batch, Priority::Sweep] {
                 let window = &self.windows[self.queues[index].window];
                 if window.in_flight >= share(window.size, priority) {
                     break; // lower priorities may fill even less
                 }
                 if let Some(id) = self.pop(index, priority, now) {
-                    self.turn = (index + 1) % count;
+                    self.turn = (at + 1) % self.stirring.len();
                     return Some(id);
                 }
             }
+            step += 1;
         }
         None
     }

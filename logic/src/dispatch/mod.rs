@@ -11,13 +11,16 @@ pub mod feed;
 pub mod lanes;
 mod observed;
 pub mod report;
+pub mod route;
 pub mod send;
 pub mod settle;
+mod shadow;
 mod stand;
 
-use crate::catalog::{Action, Kind};
+use crate::catalog::{Action, Catalog, Kind};
 use crate::core::Shared;
 use crate::inventory::Target;
+use crate::rollout::tally::Tally;
 use crate::{clock, service};
 use arrivals::{Arrival, Arrivals, Gone};
 use feed::Feed;
@@ -79,6 +82,14 @@ pub struct Payload {
     pub probing: Option<Probing>,
     pub sent_at: Option<Time>,
     pub wee: Option<Box<str>>,
+    /// The version that whoever asked named.
+    pub pinned: Option<Box<str>>,
+    /// Why this version does it.
+    pub chosen: Option<Arc<str>>,
+    /// Out by a version on trial: (kind, version).
+    pub trial: Option<(Arc<str>, Arc<str>)>,
+    /// It repeats a read by another version, to compare.
+    pub shadow: Option<Box<shadow::Shadow>>,
 }
 
 #[derive(Clone)]
@@ -141,8 +152,8 @@ pub enum Input {
     },
     /// Targets that people changed or deleted.
     Altered(Vec<Uid>),
-    /// The WEEs changed: windows by (zone, kind).
-    Windows(HashMap<(String, String), u32>),
+    /// The WEEs changed.
+    Windows(route::Windows),
     Stop(oneshot::Sender<()>),
 }
 
@@ -238,14 +249,23 @@ struct Pending {
     lingers_since: Option<Time>,
 }
 
+/// Zone, kind, version, class.
+type QueueKey = (Arc<str>, Arc<str>, Arc<str>, Class);
+
 pub struct Dispatch {
     shared: Arc<Shared>,
     inputs: mpsc::Receiver<Input>,
     reports: Box<dyn Subscription>,
     lanes: Lanes<Payload>,
-    queues: HashMap<(Arc<str>, Arc<str>, Class), QueueIndex>,
-    queue_names: Vec<(Arc<str>, Arc<str>, Class, Queue)>,
-    windows: HashMap<(String, String), u32>,
+    catalog: Arc<Catalog>,
+    queues: HashMap<QueueKey, QueueIndex>,
+    queue_names: Vec<(QueueKey, Queue)>,
+    /// By queue, since the start.
+    tallies: Vec<Tally>,
+    trials: route::Trials,
+    /// Shadows in the lanes.
+    shadows_out: usize,
+    windows: route::Windows,
     pending: Pending,
     commits: FuturesUnordered<BoxFuture<'static, Flight>>,
     publishes: FuturesUnordered<BoxFuture<'static, Vec<TaskId>>>,
@@ -275,8 +295,13 @@ impl Dispatch {
         reports: Box<dyn Subscription>,
         control: mpsc::Sender<service::control::Input>,
     ) -> Dispatch {
+        let catalog = shared.catalog.read().clone();
         Dispatch {
             shared,
+            catalog,
+            tallies: Vec::new(),
+            trials: route::Trials::new(),
+            shadows_out: 0,
             inputs: inputs.inputs,
             arrivals: inputs.arrivals,
             reports,
@@ -332,6 +357,8 @@ impl Dispatch {
         let mut inputs = Vec::with_capacity(256);
         let mut idle = tokio::time::interval(Duration::from_secs(10));
         self.ask_for_lines(TaskId(0));
+        let shared = self.shared.clone();
+        let moved = &shared.moved;
         loop {
             let now = self.now();
             let wake = [
@@ -358,6 +385,11 @@ impl Dispatch {
                         tokio::time::sleep(Duration::from_millis(limits::RETRY_FIRST_MS)).await;
                     }
                 },
+                () = moved.notified() => {
+                    let catalog = self.shared.catalog.read().clone();
+                    let now = self.now();
+                    self.take_catalog(catalog, now);
+                }
                 Some(flight) = self.commits.next() => self.landed(flight),
                 Some(failed) = self.publishes.next() => self.not_published(&failed),
                 Some(page) = self.feed.loads.next() => self.take_page(page),
@@ -459,11 +491,12 @@ impl Dispatch {
             }
             Input::Windows(windows) => {
                 self.windows = windows;
-                for (i, (zone, kind, ..)) in self.queue_names.iter().enumerate() {
-                    let window = self.windows.get(&(zone.to_string(), kind.to_string()));
-                    self.lanes
-                        .set_window(QueueIndex(i as u32), window.copied().unwrap_or(0));
+                for (i, (key, _)) in self.queue_names.iter().enumerate() {
+                    let window = window_of(&self.windows, key);
+                    self.lanes.set_window(QueueIndex(i as u32), window);
                 }
+                // A version on trial takes tasks only where it is ready.
+                self.reroute_ruled(now);
             }
             Input::Altered(targets) => self.altered(&targets, now),
             Input::Stop(reply) => self.stopping = Some(reply),
@@ -471,21 +504,36 @@ impl Dispatch {
     }
 
     /// The queue of a task, made when first needed.
-    fn queue(&mut self, zone: &Arc<str>, kind: &Arc<str>, class: Class) -> QueueIndex {
-        if let Some(index) = self.queues.get(&(zone.clone(), kind.clone(), class)) {
+    fn queue(
+        &mut self,
+        zone: &Arc<str>,
+        kind: &Arc<str>,
+        version: &Arc<str>,
+        class: Class,
+    ) -> QueueIndex {
+        let of_class = |class| (zone.clone(), kind.clone(), version.clone(), class);
+        if let Some(index) = self.queues.get(&of_class(class)) {
             return *index;
         }
-        let of_class = |class| self.queues.get(&(zone.clone(), kind.clone(), class));
-        let shared_with = Class::ALL.into_iter().find_map(of_class).copied();
+        let known = |class| self.queues.get(&of_class(class));
+        let shared_with = Class::ALL.into_iter().find_map(known).copied();
         let index = self.lanes.add_queue(shared_with);
-        let window = self.windows.get(&(zone.to_string(), kind.to_string()));
-        self.lanes.set_window(index, window.copied().unwrap_or(0));
-        self.queues
-            .insert((zone.clone(), kind.clone(), class), index);
-        let name = Queue::tasks(zone, kind, class);
-        self.queue_names
-            .push((zone.clone(), kind.clone(), class, name));
+        let key = of_class(class);
+        self.lanes.set_window(index, window_of(&self.windows, &key));
+        let name = Queue::tasks(zone, kind, version, class);
+        self.queue_names.push((key.clone(), name));
+        self.queues.insert(key, index);
+        self.tallies.push(Tally::default());
         index
+    }
+
+    /// Chooses again for all that wait and whose kind has rules.
+    fn reroute_ruled(&mut self, now: Time) {
+        let ruled = |task: &&Task| task.stage == Stage::Waiting && self.may_move(task);
+        let waiting: Vec<TaskId> = self.lanes.iter().filter(ruled).map(|t| t.id).collect();
+        for id in waiting {
+            self.reroute(id, now);
+        }
     }
 
     /// True when the task is known here: in its lane, or ending.
@@ -537,6 +585,12 @@ impl Dispatch {
     }
 }
 
+fn window_of(windows: &route::Windows, (zone, kind, version, _): &QueueKey) -> u32 {
+    let sizes = windows.get(&**kind);
+    let size = sizes.and_then(|s| s.get(&(zone.to_string(), version.to_string())));
+    size.copied().unwrap_or(0)
+}
+
 /// What an envelope is made of, kept apart so that it can be read at a glance.
 fn envelope<'a>(
     task: &'a Task,
@@ -554,6 +608,7 @@ fn envelope<'a>(
         epoch,
         attempt: task.attempt,
         kind: payload.kind.name().into(),
+        version: payload.kind.version().into(),
         action: action.into(),
         effect,
         timeout_ms: payload.timeout_ms,

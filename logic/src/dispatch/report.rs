@@ -2,10 +2,11 @@
 
 use super::settle::{Attempt, Verdict, backoff_ms, honest, probed, settle};
 use super::{Again, Dispatch, End, Probing, Stage};
+use crate::rollout::watch::Ended;
 use sengu_interconnect::Delivery;
 use sengu_model::outcome::Status;
 use sengu_model::task::Priority;
-use sengu_model::wire::envelope::{Event, Report, ReportEnvelope, VERSION};
+use sengu_model::wire::envelope::{Event, Report, ReportEnvelope, VERSION, WeeAnnouncement};
 use sengu_model::{Done, Effect, FailureCode, Outcome, TaskId, Time, limits};
 use sengu_store::{Op, OpenTask};
 use serde::Serialize;
@@ -42,6 +43,8 @@ struct RawEnding<'a> {
     instance: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chosen: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     readings: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -142,7 +145,14 @@ impl Dispatch {
                     self.attempt_over(id, Attempt::Rejected(why.to_owned()), None, now);
                     return;
                 }
-                self.observed(id, &outcome, report, now);
+                if task.payload.shadow.is_some() {
+                    if let Some(task) = self.lanes.get(id) {
+                        self.compare_shadow(task, &outcome, report);
+                    }
+                } else {
+                    self.observed(id, &outcome, report, now);
+                    self.shadow(id, &outcome, report, now);
+                }
                 self.attempt_over(id, Attempt::Ended(outcome), Some((wee, report)), now);
             }
             Event::Lost => {
@@ -159,13 +169,22 @@ impl Dispatch {
                     .as_deref()
                     .unwrap_or("no worker could take it")
                     .to_owned();
-                self.attempt_over(id, Attempt::Rejected(why), None, now);
+                // Of one that is leaving it says nothing about the version.
+                let leaving = |w: &WeeAnnouncement| w.spec.cordoned || w.spec.drained;
+                let leaves = self.shared.wees.read().get(wee).is_none_or(leaving);
+                let from = Some((wee, report)).filter(|_| !leaves);
+                self.attempt_over(id, Attempt::Rejected(why), from, now);
             }
         }
     }
 
     /// One attempt is over: settles the task by its effect.
     fn attempt_over(&mut self, id: TaskId, how: Attempt, from: Option<(&str, &Report)>, now: Time) {
+        let said = ended(&how, from.map(|(_, report)| report));
+        self.count_in(id, said.map(|said| matches!(said, Ended::Good(_))));
+        if let Some(said) = said {
+            self.tally(id, said);
+        }
         let Some(task) = self.lanes.get(id) else {
             return;
         };
@@ -263,6 +282,7 @@ impl Dispatch {
         now: Time,
     ) {
         self.lanes.settling(id);
+        self.count_in(id, None);
         let Some(task) = self.lanes.get_mut(id) else {
             return;
         };
@@ -314,6 +334,7 @@ impl Dispatch {
         } else {
             self.lanes.again(id, attempt, not_before, now);
             self.follow_target(id, now);
+            self.reroute(id, now);
         }
     }
 
@@ -326,12 +347,15 @@ impl Dispatch {
         now: Time,
     ) {
         self.lanes.settling(id);
+        self.count_in(id, None);
         let Some(task) = self.lanes.get(id) else {
             return;
         };
         let payload = &task.payload;
         if payload.volatile {
-            self.lanes.finish(id, now);
+            if let Some(task) = self.lanes.finish(id, now) {
+                self.shadow_over(&task);
+            }
             return;
         }
         let outcome = honest(outcome, payload.perhaps.as_deref(), from.is_some());
@@ -348,6 +372,7 @@ impl Dispatch {
             wee: from.map(|(wee, _)| wee).or(payload.wee.as_deref()),
             instance: report.and_then(|r| r.instance.as_deref()),
             digest: report.and_then(|r| r.digest.as_deref()),
+            chosen: payload.chosen.as_deref(),
             readings: report.and_then(|r| r.readings),
             facts: report.and_then(|r| r.facts),
             history: &payload.history,
@@ -395,6 +420,7 @@ impl Dispatch {
             wee: None,
             instance: None,
             digest: None,
+            chosen: None,
             readings: None,
             facts: None,
             history: &[],
@@ -464,6 +490,21 @@ impl Dispatch {
         };
         tracing::warn!(task = %id, why, "lease over");
         self.attempt_over(id, Attempt::Lost(why), None, now);
+    }
+}
+
+/// What the end of an attempt says of the worker; None where it says nothing.
+fn ended(how: &Attempt, report: Option<&Report>) -> Option<Ended> {
+    let ms = report.and_then(|r| Some(r.at.ms_since(r.started_at?)));
+    match how {
+        Attempt::Ended(Outcome::Done(_)) => Some(Ended::Good(ms)),
+        // The device asks for rest, or a person for the end.
+        Attempt::Ended(Outcome::Failed(f)) if f.code == FailureCode::Busy => None,
+        Attempt::Ended(Outcome::Cancelled { .. } | Outcome::Expired { .. }) => None,
+        Attempt::Ended(Outcome::Failed(_) | Outcome::Unknown { .. }) => Some(Ended::Bad(ms)),
+        // Without a report nobody knows who lost it.
+        Attempt::Lost(_) => report.map(|_| Ended::Bad(None)),
+        Attempt::Rejected(_) => report.map(|_| Ended::NotTaken),
     }
 }
 

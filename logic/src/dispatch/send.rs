@@ -47,6 +47,11 @@ impl Dispatch {
                 self.end(id, outcome, None, now);
                 continue;
             }
+            let moves = self.lanes.get(id).is_some_and(|task| self.may_move(task));
+            if moves && !self.reroute(id, now) {
+                continue;
+            }
+            self.count_out(id);
             let Some(task) = self.lanes.get_mut(id) else {
                 continue;
             };
@@ -133,7 +138,7 @@ impl Dispatch {
             };
             task.payload.sent_at = Some(now);
             task.payload.lease_until = lease_end;
-            let queue = self.queue_names[task.queue.0 as usize].3.clone();
+            let queue = self.queue_names[task.queue.0 as usize].1.clone();
             messages.push(Message {
                 queue,
                 body: body.into(),

@@ -17,6 +17,8 @@ pub struct Standing {
     pub lease_until: Time,
     /// Queue, tasks in flight, window.
     pub queue: (String, u32, u32),
+    /// The version that does it as things are now, and why; or why none does.
+    pub choice: Result<(String, String), String>,
 }
 
 #[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
@@ -24,9 +26,13 @@ pub struct Standing {
 pub struct QueueStanding {
     pub zone: String,
     pub kind: String,
+    pub version: String,
     pub class: String,
     pub in_flight: u32,
     pub window: u32,
+    /// Attempts that ended since the start of logic, those that failed, and their milliseconds from hand-over to end.
+    #[serde(flatten)]
+    pub ended: sengu_model::release::Sample,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -52,15 +58,16 @@ impl Dispatch {
         }
         let queues = self.queue_names.iter().enumerate();
         overview.queues = queues
-            .map(|(i, (zone, kind, class, _))| {
+            .map(|(i, ((zone, kind, version, class), _))| {
                 let (in_flight, window) = self.lanes.window(QueueIndex(i as u32));
-                let (zone, kind) = (zone.to_string(), kind.to_string());
                 QueueStanding {
-                    zone,
-                    kind,
+                    zone: zone.to_string(),
+                    kind: kind.to_string(),
+                    version: version.to_string(),
                     class: class.as_str().to_owned(),
                     in_flight,
                     window,
+                    ended: self.tallies[i].sample(),
                 }
             })
             .collect();
@@ -70,7 +77,7 @@ impl Dispatch {
     pub(super) fn standing(&self, id: TaskId, now: Time) -> Option<Standing> {
         let task = self.lanes.get(id)?;
         let (in_flight, window) = self.lanes.window(task.queue);
-        let queue = &self.queue_names[task.queue.0 as usize].3;
+        let queue = &self.queue_names[task.queue.0 as usize].1;
         Some(Standing {
             stage: task.stage,
             attempt: task.payload.tries,
@@ -81,6 +88,12 @@ impl Dispatch {
             wee: task.payload.wee.as_deref().map(str::to_owned),
             lease_until: task.payload.lease_until,
             queue: (queue.to_string(), in_flight, window),
+            choice: self
+                .route(&task.payload, &task.payload.target)
+                .map(|choice| {
+                    let version = choice.kind.version().to_owned();
+                    (version, choice.why.to_string())
+                }),
         })
     }
 }

@@ -1,6 +1,8 @@
 //! The stock services: long-lived logic that turns events into tasks.
 
+pub mod blobs;
 pub mod control;
 pub mod observe;
 pub mod retention;
+pub mod rollout;
 pub mod wees;

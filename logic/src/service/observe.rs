@@ -167,6 +167,7 @@ fn plan(catalog: &crate::catalog::Catalog, kind: &str, spec: &ScheduleSpec) -> O
         effect: action.decl.effect,
         timeout_ms: action.decl.timeout_ms,
         params: sengu_model::task::RawBody::of(params),
+        pinned: None,
         kind,
         action,
     })

@@ -1,82 +1,212 @@
-//! Follows what the execution environments say of themselves: it sets the windows and keeps the Wee records.
+//! Follows what the execution environments say of themselves: it sets the windows and keeps the Wee records. One that
+//! says nothing for a while is gone, whether it took its announcement back or not.
 
-use crate::core::Shared;
+use crate::core::{Logic, Shared};
+use crate::dispatch::route::Windows;
 use crate::dispatch::{Handle, Input};
-use sengu_model::wire::envelope::WeeAnnouncement;
+use crate::records::{not_found, store_problem};
+use sengu_interconnect::{BrokerError, Message, Queue};
+use sengu_model::problem::{Code, Problem};
+use sengu_model::wire::envelope::{WeeAnnouncement, WeeCommand, WeeSpec};
+use sengu_model::{Record, limits};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Silence is looked for this often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Where logic says what it wants of them.
+const SPECS: &str = "wee-spec/";
 
 pub async fn run(shared: Arc<Shared>, dispatch: Handle) {
     loop {
         if let Err(error) = follow(&shared, &dispatch).await {
             tracing::warn!(%error, "execution environments cannot be followed");
         }
-        tokio::time::sleep(Duration::from_millis(sengu_model::limits::RETRY_FIRST_MS)).await;
+        tokio::time::sleep(Duration::from_millis(limits::RETRY_FIRST_MS)).await;
     }
 }
 
-async fn follow(
-    shared: &Arc<Shared>,
-    dispatch: &Handle,
-) -> Result<(), sengu_interconnect::BrokerError> {
+async fn follow(shared: &Arc<Shared>, dispatch: &Handle) -> Result<(), BrokerError> {
     let mut directory = shared.broker.directory("wee/".to_owned()).await?;
-    let mut windows = HashMap::new();
+    let mut windows = Windows::new();
+    // By our own clock: theirs may be wrong.
+    let mut heard: HashMap<String, Instant> = HashMap::new();
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    let silence = Duration::from_millis(limits::WEE_SILENCE_MAX_MS);
     loop {
-        for (key, value) in directory.next().await? {
+        let entries = tokio::select! {
+            entries = directory.next() => entries?,
+            _ = look.tick() => Vec::new(),
+        };
+        for (key, value) in entries {
             let name = key.trim_start_matches("wee/").to_owned();
             let announced = value.and_then(|v| serde_json::from_slice::<WeeAnnouncement>(&v).ok());
-            let before = shared.wees.read().get(&name).cloned();
-            // Counters move all the time; the record is written when something of substance changed.
-            let substance = |w: &WeeAnnouncement| {
-                let pools = w.pools.iter();
-                pools
-                    .map(|p| {
-                        (
-                            p.kind.clone(),
-                            p.version.clone(),
-                            p.digest.clone(),
-                            p.broken.clone(),
-                            p.complaints.clone(),
-                        )
-                    })
-                    .collect::<Vec<_>>()
-            };
-            let changed = before.as_ref().map(substance) != announced.as_ref().map(substance);
             match &announced {
-                Some(wee) => shared.wees.write().insert(name.clone(), wee.clone()),
-                None => shared.wees.write().remove(&name),
+                Some(_) => heard.insert(name.clone(), Instant::now()),
+                None => heard.remove(&name),
             };
-            if changed {
-                let status = match &announced {
-                    Some(wee) => serde_json::to_value(wee).unwrap_or_default(),
-                    None => serde_json::json!({ "gone": true }),
-                };
-                if let Err(error) = shared
-                    .put_own("Wee", &name, serde_json::json!({}), status)
-                    .await
-                {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "Wee record not written"
-                    );
-                }
-            }
+            take(shared, &name, announced).await;
         }
-        let mut now: HashMap<(String, String), u32> = HashMap::new();
-        for wee in shared.wees.read().values() {
-            for pool in &wee.pools {
-                if pool.broken.is_none() {
-                    let window = now
-                        .entry((wee.zone.clone(), pool.kind.clone()))
-                        .or_default();
-                    *window = window.saturating_add(pool.slots_max);
-                }
-            }
+        let silent: Vec<String> = heard
+            .iter()
+            .filter(|(_, at)| at.elapsed() > silence)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in silent {
+            tracing::warn!(wee = name, "no word from it: taken for gone");
+            heard.remove(&name);
+            take(shared, &name, None).await;
         }
+        let now = windows_of(shared);
         if now != windows {
-            windows = now.clone();
+            windows.clone_from(&now);
             dispatch.send(Input::Windows(now)).await;
         }
     }
+}
+
+/// Keeps what one says, and its record where something of substance changed: counters move all the time.
+async fn take(shared: &Arc<Shared>, name: &str, announced: Option<WeeAnnouncement>) {
+    let before = shared.wees.read().get(name).cloned();
+    let substance = |w: &WeeAnnouncement| {
+        let pools = w.pools.iter().map(|p| {
+            (
+                p.kind.clone(),
+                p.version.clone(),
+                p.digest.clone(),
+                p.broken.clone(),
+                p.complaints.clone(),
+            )
+        });
+        let same = (w.life, w.spec, w.sengu_version.clone(), w.labels.clone());
+        (same, pools.collect::<Vec<_>>())
+    };
+    let changed = before.as_ref().map(substance) != announced.as_ref().map(substance);
+    if let (Some(before), Some(now)) = (&before, &announced)
+        && before.life != now.life
+    {
+        tracing::info!(wee = name, version = now.sengu_version, "began a new life");
+    }
+    match &announced {
+        Some(wee) => shared.wees.write().insert(name.to_owned(), wee.clone()),
+        None => shared.wees.write().remove(name),
+    };
+    if !changed {
+        return;
+    }
+    let status = match &announced {
+        Some(wee) => serde_json::to_value(wee).unwrap_or_default(),
+        None => serde_json::json!({ "gone": true }),
+    };
+    let spec = serde_json::to_value(spec_of(shared, name)).unwrap_or_default();
+    if let Err(error) = shared.put_own("Wee", name, spec, status).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "Wee record not written"
+        );
+    }
+}
+
+/// What may be out at once: the slots of those that take tasks.
+fn windows_of(shared: &Shared) -> Windows {
+    let mut windows = Windows::new();
+    for wee in shared.wees.read().values() {
+        if wee.spec.cordoned || wee.spec.drained || spec_of(shared, &wee.name) != wee.spec {
+            continue;
+        }
+        for pool in wee.pools.iter().filter(|pool| pool.broken.is_none()) {
+            let of_kind = windows.entry(pool.kind.clone()).or_default();
+            let key = (wee.zone.clone(), pool.version.clone());
+            let window = of_kind.entry(key).or_default();
+            *window = window.saturating_add(pool.slots_max);
+        }
+    }
+    windows
+}
+
+/// What is wanted of one.
+pub fn spec_of(shared: &Shared, name: &str) -> WeeSpec {
+    let inventory = shared.inventory.read();
+    let spec = inventory.other("Wee", name).map(|o| o.record.spec.clone());
+    spec.and_then(|s| serde_json::from_value(s).ok())
+        .unwrap_or_default()
+}
+
+/// Says again what is wanted of each: what was said before went with the broker.
+///
+/// # Errors
+/// The broker's.
+pub async fn tell_specs(shared: &Arc<Shared>) -> Result<(), BrokerError> {
+    let names: Vec<String> = {
+        let inventory = shared.inventory.read();
+        inventory
+            .others_of("Wee")
+            .map(|(name, _)| name.to_owned())
+            .collect()
+    };
+    for name in names {
+        tell(shared, &name, spec_of(shared, &name)).await?;
+    }
+    Ok(())
+}
+
+async fn tell(shared: &Shared, name: &str, spec: WeeSpec) -> Result<(), BrokerError> {
+    let wanted = spec != WeeSpec::default();
+    let body = serde_json::to_vec(&spec).unwrap_or_default();
+    let value = wanted.then(|| body.into());
+    shared.broker.retain(format!("{SPECS}{name}"), value).await
+}
+
+impl Logic {
+    /// Sets what is wanted of an execution environment.
+    ///
+    /// # Errors
+    /// `not_found`, `unavailable`, or the store's.
+    pub async fn set_wee(&self, name: &str, wanted: WeeSpec) -> Result<Record, Problem> {
+        let _one_writer = self.shared.writes.lock().await;
+        let known = self
+            .record("Wee", name)
+            .ok_or_else(|| not_found("Wee", name))?;
+        let spec = serde_json::to_value(wanted).unwrap_or_default();
+        let written = self.shared.put_own("Wee", name, spec, known.status).await;
+        let other = written.map_err(store_problem)?;
+        tell(&self.shared, name, wanted).await.map_err(away)?;
+        let windows = windows_of(&self.shared);
+        self.dispatch.send(Input::Windows(windows)).await;
+        Ok(other.record.clone())
+    }
+
+    /// Has an execution environment drain and start again as the program that is installed now.
+    ///
+    /// # Errors
+    /// `not_found`, `wrong_state` where it cannot, `unavailable`.
+    pub async fn upgrade_wee(&self, name: &str) -> Result<WeeAnnouncement, Problem> {
+        let wee = self.shared.wees.read().get(name).cloned();
+        let wee = wee.ok_or_else(|| not_found("execution environment in touch", name))?;
+        if wee.embedded {
+            let what = format!("wee/{name} shares the process of logic");
+            return Err(Problem::new(Code::WrongState, what)
+                .hint("upgrade it by starting sengu again; nothing in hand is lost"));
+        }
+        let body = serde_json::to_vec(&WeeCommand::Upgrade).unwrap_or_default();
+        let message = Message {
+            queue: Queue::wee(name),
+            body: body.into(),
+        };
+        self.shared
+            .broker
+            .publish(vec![message])
+            .await
+            .map_err(away)?;
+        Ok(wee)
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)] // as a function for map_err
+fn away(error: BrokerError) -> Problem {
+    Problem::new(
+        Code::Unavailable,
+        format!("the interconnect did not take it: {error}"),
+    )
 }

@@ -60,8 +60,19 @@ fn offer() -> WorkerOffer {
     WorkerOffer {
         v: 1,
         manifest: serde_json::from_value(manifest).unwrap(),
-        folder: "/nowhere".to_owned(),
         digest: "sha256:0".to_owned(),
+        bytes: 0,
+        active: false,
+        pool: sengu_model::manifest::PoolDecl::default(),
+    }
+}
+
+/// Packs nothing: the images of these tests are made up.
+struct NoBundles;
+
+impl sengu_logic::workers::Bundles for NoBundles {
+    fn pack(&self, digest: &str, _: &mut dyn std::io::Write) -> std::io::Result<()> {
+        Err(std::io::Error::other(format!("no files for {digest}")))
     }
 }
 
@@ -72,11 +83,18 @@ fn offers() -> Vec<WorkerOffer> {
     vec![toy, other]
 }
 
-async fn start(store: &Arc<dyn Store>, broker: &MemoryBroker) -> Arc<Logic> {
+async fn start(
+    store: &Arc<dyn Store>,
+    broker: &MemoryBroker,
+    directory: &std::path::Path,
+) -> Arc<Logic> {
+    let blobs = sengu_store_directory::DirectoryBlobs::open(&directory.join("blobs")).unwrap();
     let config = LogicConfig {
         seal_key: SealKey([7; 32]),
         token: "token".to_owned(),
-        offers: offers(),
+        bundled: offers(),
+        bundles: Arc::new(NoBundles),
+        blobs: Arc::new(blobs),
         sengu_version: "0".to_owned(),
         roles: Vec::new(),
         retention_ms: 86_400_000,
@@ -92,7 +110,7 @@ impl Bench {
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path()).unwrap());
         let broker = MemoryBroker::new();
-        let logic = start(&store, &broker).await;
+        let logic = start(&store, &broker, directory.path()).await;
         let bench = Bench {
             logic,
             control: subscribe(&broker, "default", Class::Control).await,
@@ -115,7 +133,7 @@ impl Bench {
         let Bench { directory, .. } = self;
         let store: Arc<dyn Store> = Arc::new(open(directory.path()).await);
         let broker = MemoryBroker::new();
-        let logic = start(&store, &broker).await;
+        let logic = start(&store, &broker, directory.path()).await;
         Bench {
             logic,
             control: subscribe(&broker, "default", Class::Control).await,
@@ -146,7 +164,28 @@ impl Bench {
         let announced: WeeAnnouncement = serde_json::from_value(wee).unwrap();
         let body = serde_json::to_vec(&announced).unwrap();
         let key = format!("wee/wee-{zone}");
-        self.broker.retain(key, Some(body.into())).await.unwrap();
+        // It says so again and again, as one that lives does, until something else is said.
+        let (broker, said) = (self.broker.clone(), bytes::Bytes::from(body));
+        broker
+            .retain(key.clone(), Some(said.clone()))
+            .await
+            .unwrap();
+        let mut follow = broker.directory(key.clone()).await.unwrap();
+        tokio::spawn(async move {
+            let _ = follow.next().await;
+            loop {
+                let pause = tokio::time::sleep(Duration::from_secs(4));
+                tokio::select! {
+                    entries = follow.next() => {
+                        let same = |(_, value): &(String, Option<bytes::Bytes>)| value.as_ref() == Some(&said);
+                        if !entries.unwrap().iter().all(same) {
+                            return;
+                        }
+                    }
+                    () = pause => broker.retain(key.clone(), Some(said.clone())).await.unwrap(),
+                }
+            }
+        });
         until("the announcement is known", async || {
             let wees = self.logic.shared.wees.read();
             wees.get(&announced.name) == Some(&announced)
@@ -284,7 +323,7 @@ fn sent(body: &[u8]) -> Sent {
 }
 
 pub async fn subscribe(broker: &MemoryBroker, zone: &str, class: Class) -> Box<dyn Subscription> {
-    let queue = Queue::tasks(zone, "toy", class);
+    let queue = Queue::tasks(zone, "toy", "1.0.0", class);
     broker.subscribe(queue, 10_000).await.unwrap()
 }
 

@@ -20,6 +20,9 @@ pub struct TaskEnvelope<'a> {
     /// Worker kind, so also the pool.
     #[serde(borrow)]
     pub kind: Cow<'a, str>,
+    /// Version of the worker that logic chose by the Release. A WEE runs this one or rejects the task.
+    #[serde(borrow)]
+    pub version: Cow<'a, str>,
     #[serde(borrow)]
     pub action: Cow<'a, str>,
     pub effect: Effect,
@@ -62,6 +65,43 @@ pub enum WeeCommand {
         epoch: u64,
         attempt: u32,
     },
+    /// The answer to a `BlobRequest`.
+    BlobPart {
+        digest: String,
+        offset: u64,
+        /// Bytes of the whole blob.
+        total: u64,
+        /// Base64 of at most `limits::BLOB_PART_BYTES` bytes.
+        #[serde(default)]
+        data: String,
+        /// Why there are none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// Drain, then start again as the program that is installed now, with the same arguments.
+    Upgrade,
+}
+
+/// WEE -> logic, in the queue of blob requests: a part of an image that is not here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BlobRequest {
+    pub v: u32,
+    /// Who asks; the answer is a command to it.
+    pub wee: String,
+    /// `sha256:...` of the blob.
+    pub digest: String,
+    pub offset: u64,
+}
+
+/// What logic wants of a WEE, in the retained directory under `wee-spec/<name>`. None there: work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", default)]
+pub struct WeeSpec {
+    /// Begin nothing new.
+    pub cordoned: bool,
+    /// Begin nothing new, and let all instances go once their tasks have ended.
+    pub drained: bool,
 }
 
 /// Execution -> logic: a batch of what happened.
@@ -141,6 +181,17 @@ pub struct WeeAnnouncement {
     pub v: u32,
     pub name: String,
     pub zone: String,
+    #[serde(default)]
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// Drawn at its start: tells one life of a WEE from the next, and two of one name from each other.
+    #[serde(default)]
+    pub life: u64,
+    /// What it was asked to be, as far as it knows.
+    #[serde(default)]
+    pub spec: WeeSpec,
+    /// It shares the process of logic, so it cannot be upgraded alone.
+    #[serde(default)]
+    pub embedded: bool,
     pub sengu_version: String,
     pub runtimes: Vec<String>,
     /// What limits it enforces on workers, in words (cgroup, rlimit, none).
@@ -155,6 +206,9 @@ pub struct PoolAnnouncement {
     pub kind: String,
     pub version: String,
     pub digest: String,
+    /// Runtime that runs it here.
+    #[serde(default)]
+    pub runtime: String,
     /// Tasks that can be in hand at once when the pool is at its greatest.
     pub slots_max: u32,
     pub slots_busy: u32,
@@ -169,13 +223,19 @@ pub struct PoolAnnouncement {
     pub broken: Option<String>,
 }
 
-/// What the logic role publishes in the retained directory under `worker/<kind>`: what WEEs may run.
+/// What the logic role publishes in the retained directory under `worker/<kind>/<version>`: what WEEs may run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkerOffer {
     pub v: u32,
     pub manifest: crate::manifest::Manifest,
-    /// Folder with worker.toml and the image, readable by the WEE.
-    pub folder: String,
-    /// `sha256:...` over the image.
+    /// `sha256:...` over the image: a tar in the canonical form (see `docs/reference/images.md`).
     pub digest: String,
+    /// Bytes of that tar.
+    pub bytes: u64,
+    /// The Release sends tasks to it. Otherwise it runs only what is pinned to it, and keeps nothing warm.
+    #[serde(default)]
+    pub active: bool,
+    /// How many instances, as the Release says now (its `pool` wins over the manifest's).
+    #[serde(default)]
+    pub pool: crate::manifest::PoolDecl,
 }

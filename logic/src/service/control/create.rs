@@ -120,6 +120,7 @@ impl Logic {
                     &spec.params,
                     spec.effect,
                     spec.timeout,
+                    spec.version.as_deref(),
                 )?;
                 plans.insert(target.kind.clone(), plan);
             }

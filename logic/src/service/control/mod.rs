@@ -400,6 +400,7 @@ impl Control {
         };
         let now = clock::now();
         let ending = Ending {
+            chosen: None,
             outcome: Outcome::Cancelled {
                 why: why.to_owned(),
             },
