@@ -3,7 +3,7 @@
 use crate::batch::{self, Batch};
 use crate::exception;
 use crate::frame::{Read, Reply, Write};
-use crate::gateway::{Answer, Gateway, Lost};
+use crate::gateway::{Answer, Gateway, How, Lost};
 use crate::map::Value;
 use crate::targets::Known;
 use crate::trouble::Trouble;
@@ -31,6 +31,14 @@ pub struct Gap {
     pub why: String,
 }
 
+/// What of the points that the device has refused lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    LeaveOut,
+    /// A person asks for them by name.
+    AskAgain,
+}
+
 pub struct Device {
     known: Arc<Known>,
     gateway: Arc<Gateway>,
@@ -53,6 +61,10 @@ impl Device {
 
     /// Sends a read, again if it is lost, as often as the target's config says.
     async fn read(&self, read: Read) -> Result<Result<Reply, u8>, Trouble> {
+        Ok(self.exchange(read).await?)
+    }
+
+    async fn exchange(&self, read: Read) -> Result<Result<Reply, u8>, Lost> {
         let pace = self.known.config.pace();
         let mut left = self.known.config.retries;
         let mut was_stale = false;
@@ -63,9 +75,11 @@ impl Device {
                     return Ok(reply);
                 }
                 // The gateway had closed the idle connection: that is not the device's fault.
-                Err(Lost::Unanswered { stale: true, .. }) if !was_stale => was_stale = true,
+                Err(Lost::Unanswered {
+                    how: How::Stale, ..
+                }) if !was_stale => was_stale = true,
                 Err(Lost::Unanswered { .. }) if left > 0 => left -= 1,
-                Err(lost) => return Err(lost.into()),
+                Err(lost) => return Err(lost),
             }
         }
     }
@@ -95,12 +109,16 @@ impl Device {
     pub async fn values(
         &self,
         wanted: &[usize],
+        refused: Refused,
         raws: &mut BTreeMap<usize, Raw>,
         gaps: &mut Vec<Gap>,
     ) -> Result<(), Trouble> {
         let known = &self.known;
         let points = &known.map.points;
         let mut learnt = known.learnt();
+        if refused == Refused::AskAgain {
+            learnt.refused.retain(|at| !wanted.contains(at));
+        }
         let plan = batch::plan(&known.places, wanted, known.limits(), &learnt);
         let mut queue = VecDeque::from(plan);
         while let Some(batch) = queue.pop_front() {
@@ -227,14 +245,29 @@ impl Device {
         };
         let wanted = map.with_exponents((0..map.points.len()).filter(pinned).collect());
         let mut raws = BTreeMap::new();
-        self.values(&wanted, &mut raws, &mut Vec::new()).await?;
-        let mut facts = self.ask_identification().await?;
+        let mut gaps = Vec::new();
+        self.values(&wanted, Refused::AskAgain, &mut raws, &mut gaps)
+            .await?;
+        let mut facts = BTreeMap::new();
         for at in wanted {
             if let (Some(name), Some(fact)) = (&map.points[at].fact, map.fact(at, &raws)) {
                 let text = fact
                     .as_str()
                     .map_or_else(|| fact.to_string(), str::to_owned);
                 facts.insert(name.clone(), text);
+            }
+        }
+        // Asked only for what the registers do not tell: not every device knows the function.
+        if known.identity.keys().any(|name| !facts.contains_key(name)) {
+            match self.ask_identification().await? {
+                Asked::Told(objects) => {
+                    for (name, text) in facts_of(&objects) {
+                        facts.entry(name).or_insert(text);
+                    }
+                }
+                Asked::Denied => {}
+                // Silence is no other device.
+                Asked::Lost(lost) => return Err(lost.into()),
             }
         }
         for (name, expected) in &known.identity {
@@ -256,58 +289,57 @@ impl Device {
     }
 
     /// Facts from the device's own identification; none when it has no such function, which is no fault.
+    /// To be asked after other requests were answered: then silence means that it has none.
     ///
     /// # Errors
-    /// When it is busy or out of reach.
+    /// When it is busy or the gateway does not reach it: then it is asked again next time.
     pub async fn identification(&self) -> Result<BTreeMap<String, String>, Trouble> {
         if let Some(facts) = self.known.identified() {
             return Ok(facts);
         }
-        let asked = self.ask_identification().await;
-        // Devices without it deny it, or say nothing: neither is asked for again soon.
-        self.known
-            .identify(asked.as_ref().map(Clone::clone).unwrap_or_default());
-        asked
+        let facts = match self.ask_identification().await? {
+            Asked::Told(objects) => facts_of(&objects),
+            Asked::Denied | Asked::Lost(Lost::Unanswered { .. }) => BTreeMap::new(),
+            Asked::Lost(lost) => return Err(lost.into()),
+        };
+        self.known.identify(facts.clone());
+        Ok(facts)
     }
 
-    async fn ask_identification(&self) -> Result<BTreeMap<String, String>, Trouble> {
+    async fn ask_identification(&self) -> Result<Asked, Trouble> {
         if !self.known.map.identify {
-            return Ok(BTreeMap::new());
+            return Ok(Asked::Denied);
         }
         // Regular, or basic for those who know only that.
-        for level in [2, 1] {
-            if let Some(objects) = self.objects(level).await? {
-                return Ok(facts_of(&objects));
-            }
+        match self.objects(2).await? {
+            Asked::Denied => self.objects(1).await,
+            asked => Ok(asked),
         }
-        Ok(BTreeMap::new())
     }
 
-    async fn objects(&self, level: u8) -> Result<Option<BTreeMap<u8, String>>, Trouble> {
+    async fn objects(&self, level: u8) -> Result<Asked, Trouble> {
         let mut objects = BTreeMap::new();
         let mut object = 0;
         for _ in 0..IDENTIFICATION_PARTS_MAX {
-            match self.read(Read::Identification { level, object }).await? {
-                Ok(Reply::Identification(part)) => {
-                    objects.extend(part.objects);
-                    match part.next {
-                        Some(next) if next > object => object = next,
-                        _ => break,
-                    }
-                }
-                Ok(_) => break,
-                Err(code) => {
+            let part = match self.exchange(Read::Identification { level, object }).await {
+                Ok(Ok(Reply::Identification(part))) => part,
+                Ok(Ok(_)) => break,
+                Ok(Err(code)) => {
                     let failure = exception::of_read(code, "identification");
-                    let passing = failure.code.retried_blindly();
-                    return if passing {
-                        Err(failure.into())
-                    } else {
-                        Ok(None)
-                    };
+                    if failure.code.retried_blindly() {
+                        return Err(failure.into());
+                    }
+                    return Ok(Asked::Denied);
                 }
+                Err(lost) => return Ok(Asked::Lost(lost)),
+            };
+            objects.extend(part.objects);
+            match part.next {
+                Some(next) if next > object => object = next,
+                _ => break,
             }
         }
-        Ok(Some(objects))
+        Ok(Asked::Told(objects))
     }
 
     pub fn gateway(&self) -> &Gateway {
@@ -317,6 +349,13 @@ impl Device {
     pub fn known(&self) -> &Known {
         &self.known
     }
+}
+
+/// What came of a request for the identification.
+enum Asked {
+    Told(BTreeMap<u8, String>),
+    Denied,
+    Lost(Lost),
 }
 
 fn facts_of(objects: &BTreeMap<u8, String>) -> BTreeMap<String, String> {

@@ -38,11 +38,19 @@ pub enum Lost {
     /// Nothing of the request has left.
     NotSent(String),
     /// It was sent, and what became of it is not known. The connection is closed.
-    Unanswered {
-        why: String,
-        /// The connection had been idle and was found closed: most likely the request never arrived.
-        stale: bool,
-    },
+    Unanswered { why: String, how: How },
+}
+
+/// What came in place of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    Silence,
+    /// The end of the connection.
+    Closed,
+    /// The end of a connection that had been idle: most likely the request never arrived.
+    Stale,
+    /// Something that is no answer to this request.
+    Nonsense,
 }
 
 /// What the device said.
@@ -142,30 +150,37 @@ impl Gateway {
         let transaction = line.transaction;
         let bytes = request.frame(transaction, unit);
         let end = Instant::now() + pace.answer;
-        let idle = link.requests > 0;
+        let closed = if link.requests > 0 {
+            How::Stale
+        } else {
+            How::Closed
+        };
         link.requests += 1;
-        let unanswered = |why: String, closed: bool| Lost::Unanswered {
+        let unanswered = |how: How, why: String| Lost::Unanswered {
             why: format!("{}, unit {unit}: {why}", self.address),
-            stale: closed && idle,
+            how,
         };
         match timeout_at(end, link.stream.write_all(&bytes)).await {
             Ok(Ok(())) => {}
-            Ok(Err(e)) => return Err(unanswered(format!("the connection broke: {e}"), true)),
-            Err(_) => return Err(unanswered("the connection takes nothing".to_owned(), false)),
+            Ok(Err(e)) => return Err(unanswered(closed, format!("the connection broke: {e}"))),
+            Err(_) => {
+                let why = "the connection takes nothing".to_owned();
+                return Err(unanswered(How::Silence, why));
+            }
         }
         let pdu = match timeout_at(end, link.answer(transaction, unit)).await {
             Ok(Ok(pdu)) => pdu,
-            Ok(Err(Broken::Closed(why))) => return Err(unanswered(why, true)),
-            Ok(Err(Broken::Nonsense(why))) => return Err(unanswered(why, false)),
+            Ok(Err(Broken::Closed(why))) => return Err(unanswered(closed, why)),
+            Ok(Err(Broken::Nonsense(why))) => return Err(unanswered(How::Nonsense, why)),
             Err(_) => {
                 let why = format!("no answer within {} ms", pace.answer.as_millis());
-                return Err(unanswered(why, false));
+                return Err(unanswered(How::Silence, why));
             }
         };
         let reply = match request.understand(&pdu) {
             Ok(reply) => Ok(reply),
             Err(Denied::Exception(code)) => Err(code),
-            Err(Denied::Nonsense(why)) => return Err(unanswered(why, false)),
+            Err(Denied::Nonsense(why)) => return Err(unanswered(How::Nonsense, why)),
         };
         line.answered = Some(Instant::now());
         line.link = Some(link);

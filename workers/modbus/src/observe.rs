@@ -1,7 +1,7 @@
 //! `observe` and `point.read`: what the map names, in as few requests as the device bears. Nothing is ever changed here.
 
 use crate::Modbus;
-use crate::device::{Device, Gap};
+use crate::device::{Device, Gap, Refused};
 use crate::map::Map;
 use crate::trouble::Trouble;
 use crate::value::Raw;
@@ -27,8 +27,21 @@ struct ReadParams {
 struct Gathered {
     raws: BTreeMap<usize, Raw>,
     gaps: Vec<Gap>,
-    identification: BTreeMap<String, String>,
+    identification: Identification,
 }
+
+/// What the device says of itself.
+#[derive(Default)]
+enum Identification {
+    Told(BTreeMap<String, String>),
+    /// It could not be asked now.
+    Open,
+    #[default]
+    NotAsked,
+}
+
+/// Facts that an identification may give. Workers are chosen by them, so they must not change back and forth.
+const OWN_FACTS: [&str; 3] = ["vendor", "model", "firmware"];
 
 impl Modbus {
     pub async fn observe(&self, task: &Context) -> Result<Outcome, Trouble> {
@@ -41,11 +54,14 @@ impl Modbus {
         }
         let mut gathered = Gathered::default();
         let ended = bounded(task, async {
-            read(&device, &wanted, &mut gathered).await?;
+            if map.identify {
+                gathered.identification = Identification::Open;
+            }
+            read(&device, &wanted, Refused::LeaveOut, &mut gathered).await?;
             if map.identify {
                 // Last, since a device without it may answer with silence; the values are worth more.
                 match device.identification().await {
-                    Ok(facts) => gathered.identification = facts,
+                    Ok(facts) => gathered.identification = Identification::Told(facts),
                     Err(Trouble(failure)) => task.log(Level::Debug, failure.message),
                 }
             }
@@ -82,12 +98,14 @@ impl Modbus {
             let at = map.named(name);
             asked.push(at.ok_or_else(|| Trouble::refused(format!("the map has no {name:?}")))?);
         }
+        let mut refused = Refused::AskAgain;
         if asked.is_empty() {
             asked = (0..map.points.len()).collect();
+            refused = Refused::LeaveOut;
         }
         let wanted = map.with_exponents(asked.clone());
         let mut gathered = Gathered::default();
-        let ended = bounded(task, read(&device, &wanted, &mut gathered)).await;
+        let ended = bounded(task, read(&device, &wanted, refused, &mut gathered)).await;
         if let Some(outcome) = ended? {
             return Ok(outcome);
         }
@@ -129,10 +147,15 @@ async fn bounded(
     }
 }
 
-async fn read(device: &Device, wanted: &[usize], gathered: &mut Gathered) -> Result<(), Trouble> {
+async fn read(
+    device: &Device,
+    wanted: &[usize],
+    refused: Refused,
+    gathered: &mut Gathered,
+) -> Result<(), Trouble> {
     device.meet().await?;
     let Gathered { raws, gaps, .. } = gathered;
-    let read = device.values(wanted, raws, gaps).await;
+    let read = device.values(wanted, refused, raws, gaps).await;
     // The connection was lost on the way: what came over the next one may be of another device.
     if device.is_unmet()
         && let Err(trouble) = device.meet().await
@@ -155,8 +178,15 @@ fn told(
         facts.insert("profile".to_owned(), json!(profile));
     }
     // The device's own word is worth more than the profile's, and a register more than both.
-    let known = map.facts.iter().chain(&gathered.identification);
-    facts.extend(known.map(|(name, text)| (name.clone(), json!(text))));
+    let open = matches!(gathered.identification, Identification::Open);
+    for (name, text) in &map.facts {
+        if !open || !OWN_FACTS.contains(&name.as_str()) {
+            facts.insert(name.clone(), json!(text));
+        }
+    }
+    if let Identification::Told(told) = &gathered.identification {
+        facts.extend(told.iter().map(|(name, text)| (name.clone(), json!(text))));
+    }
     let mut readings = Vec::new();
     for at in wanted {
         let point = &map.points[*at];

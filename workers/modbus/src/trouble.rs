@@ -1,6 +1,6 @@
 //! Which outcome a lost or denied request is. Messages name addresses, units and registers.
 
-use crate::gateway::Lost;
+use crate::gateway::{How, Lost};
 use sengu_sdk::{Failure, FailureCode, Outcome};
 
 /// A failure while nothing has been changed.
@@ -36,7 +36,13 @@ impl From<Trouble> for Outcome {
 /// Of a request that only reads: silence is what a device that is off looks like behind a gateway.
 impl From<Lost> for Trouble {
     fn from(lost: Lost) -> Trouble {
-        let (Lost::NotSent(why) | Lost::Unanswered { why, .. }) = lost;
-        Trouble(Failure::new(FailureCode::Unreachable, why))
+        let (code, why) = match lost {
+            Lost::Unanswered {
+                why,
+                how: How::Nonsense,
+            } => (FailureCode::BadReply, why),
+            Lost::NotSent(why) | Lost::Unanswered { why, .. } => (FailureCode::Unreachable, why),
+        };
+        Trouble(Failure::new(code, why))
     }
 }

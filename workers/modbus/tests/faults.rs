@@ -18,9 +18,9 @@ fn each_fault_of_a_read_has_its_outcome_and_passes() {
         ("refuse", Unreachable),
         ("hang", Unreachable),
         ("cut", Unreachable),
-        ("garbage", Unreachable),
-        ("wrong_unit", Unreachable),
-        ("short", Unreachable),
+        ("garbage", BadReply),
+        ("wrong_unit", BadReply),
+        ("short", BadReply),
         ("busy", Busy),
         ("failure", BadReply),
     ];
@@ -101,6 +101,29 @@ fn a_slow_answer_after_its_time_is_never_taken_for_the_next_one() {
     assert_eq!(
         done.result.as_ref().unwrap()["values"]["fan_minimum"]["value"],
         0.4
+    );
+}
+
+#[test]
+fn a_deadline_in_the_middle_of_a_read_closes_the_connection() {
+    let (mut twin, fleet) = fleet();
+    let mut worker = worker();
+    let mut unit = fleet[0].clone();
+    unit.config["requestTimeoutMs"] = json!(20_000);
+    twin.fault(&unit.name, "slow", Some(1_500), Some(1));
+    let limit = Duration::from_millis(500);
+    let ended = worker.call(&unit, &none(), "observe", json!({}), limit);
+    assert_eq!(code(&ended), Some(FailureCode::Timeout), "{ended:?}");
+    // The gateway is still at the slow request, so that this one waits behind it.
+    let mut meter = fleet[3].clone();
+    meter.config["requestTimeoutMs"] = json!(20_000);
+    let ended = observe(&mut worker, &meter);
+    assert!(matches!(ended.outcome, Outcome::Done(_)), "{ended:?}");
+    assert_eq!(ended.reading("meter_voltage_volts"), Some(230.4));
+    let ended = observe(&mut worker, &unit);
+    assert_eq!(
+        ended.reading("cooling_supply_temperature_celsius"),
+        Some(21.2)
     );
 }
 
