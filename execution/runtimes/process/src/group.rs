@@ -2,25 +2,34 @@
 
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The first process of a group, which has the group's id. While it is not reaped, its id can be nobody else's.
 pub struct Leader {
     /// None once it is reaped.
     pid: Mutex<Option<Pid>>,
+    was_killed: AtomicBool,
 }
 
 impl Leader {
     pub fn new(pid: Pid) -> Leader {
         Leader {
             pid: Mutex::new(Some(pid)),
+            was_killed: AtomicBool::new(false),
         }
     }
 
     pub fn kill_group(&self) {
+        self.was_killed.store(true, Ordering::Relaxed);
         if let Some(pid) = *self.pid.lock() {
             // It can only be gone already.
             let _ = kill_process_group(pid, Signal::KILL);
         }
+    }
+
+    /// Whether we have killed it, and not something else.
+    pub fn was_killed(&self) -> bool {
+        self.was_killed.load(Ordering::Relaxed)
     }
 
     /// From now on the id may be somebody else's.

@@ -3,10 +3,16 @@
 //! This crate exists because only it may know of process ids, groups and `/proc`. Linux only. It must never signal a
 //! process that it did not start: a process is known by its id *and* its start time.
 
+mod cgroup;
+mod fence;
+mod gate;
 mod group;
+mod isolation;
 mod keeper;
+mod life;
 mod locate;
 mod remember;
+mod stray;
 
 use futures::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
@@ -16,7 +22,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 /// A killed process group is gone within milliseconds, unless the kernel holds a process in a device wait.
@@ -25,7 +31,7 @@ const GONE_MAX: Duration = Duration::from_secs(5);
 /// Runs workers as child processes. Keeps the ids of running ones in files below its state directory.
 pub struct ProcessRuntime {
     memory: Arc<Memory>,
-    isolation: keeper::Isolation,
+    isolation: Arc<isolation::Isolation>,
     running: Arc<Mutex<HashMap<Handle, Running>>>,
     /// Tells the instances of this life from those of earlier ones.
     life: String,
@@ -44,19 +50,20 @@ impl ProcessRuntime {
     /// Keeps its files in `state_dir`, which is made when absent. Two runtimes must not share one at a time: each takes
     /// the other's instances for left-overs.
     pub fn new(state_dir: PathBuf) -> ProcessRuntime {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
-        let nanoseconds = unix.map_or(0, |d| d.as_nanos());
+        let memory = Memory::new(state_dir);
+        let life = life::Life::new();
+        let isolation = isolation::Isolation::find(&life, |name| memory.is_known(name));
         ProcessRuntime {
-            memory: Arc::new(Memory::new(state_dir)),
-            isolation: keeper::Isolation::find(),
+            memory: Arc::new(memory),
+            isolation: Arc::new(isolation),
             running: Arc::default(),
-            life: format!("{:x}-{nanoseconds:x}", std::process::id()),
+            life: life.prefix(),
             next: AtomicU64::new(1),
         }
     }
 
     async fn start_one(&self, image: Image, label: String) -> Result<Handle, RuntimeError> {
-        let program = locate::program(&image)?;
+        let located = locate::find(&image)?;
         let name = format!(
             "{}-{}",
             self.life,
@@ -68,12 +75,13 @@ impl ProcessRuntime {
         let (exited, exit) = oneshot::channel();
         let (left, gone) = watch::channel(false);
         let plan = keeper::Plan {
-            program,
+            located,
             arguments: image.command[1..].to_vec(),
             folder: image.folder.clone(),
             directory,
             name: name.clone(),
             label,
+            resources: image.resources,
             isolation: self.isolation.clone(),
         };
         let (memory, running, own) = (self.memory.clone(), self.running.clone(), handle.clone());
@@ -92,7 +100,7 @@ impl ProcessRuntime {
         };
         std::thread::Builder::new()
             .name("keeper".to_owned())
-            .stack_size(256 << 10)
+            .stack_size(keeper::STACK_BYTES)
             .spawn(keep)
             .map_err(RuntimeError::io("start a thread"))?;
         let begun = begun
@@ -160,6 +168,7 @@ impl ProcessRuntime {
         let steps = GONE_MAX.as_millis() / 10;
         for _ in 0..steps {
             if !remembered.kill() {
+                remembered.control_group().remove();
                 self.memory.forget(&handle.0);
                 return Ok(());
             }
@@ -179,6 +188,9 @@ impl ProcessRuntime {
             if remembered.as_ref().is_some_and(Remembered::lives) {
                 all.push(Handle(name));
             } else {
+                if let Some(remembered) = remembered {
+                    remembered.control_group().remove();
+                }
                 self.memory.forget(&name);
             }
         }
@@ -196,12 +208,8 @@ impl Runtime for ProcessRuntime {
         self.isolation.words()
     }
 
-    fn fits(&self, image: &Image) -> bool {
-        !image.command.is_empty()
-    }
-
     fn prepare(&self, image: Image) -> BoxFuture<'_, Result<(), RuntimeError>> {
-        std::future::ready(locate::program(&image).map(|_| ())).boxed()
+        std::future::ready(locate::find(&image).map(|_| ())).boxed()
     }
 
     fn start(&self, image: Image, label: String) -> BoxFuture<'_, Result<Handle, RuntimeError>> {

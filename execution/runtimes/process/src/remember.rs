@@ -1,6 +1,7 @@
 //! What is kept on disk of running instances, so that the next life of sengu finds and kills what a `kill -9` of this
 //! one left behind. An id alone is never believed: it may be an innocent's by then.
 
+use crate::cgroup::Group;
 use crate::group;
 use rustix::process::{Pid, Signal, kill_process_group};
 use sengu_execution::runtime::RuntimeError;
@@ -16,21 +17,31 @@ pub struct Remembered {
     /// Ticks of another boot say nothing.
     pub boot: String,
     pub label: String,
+    /// Its control group.
+    #[serde(default)]
+    pub groups: Vec<PathBuf>,
 }
 
 impl Remembered {
-    /// Whether any process of the group is alive.
+    /// Whether any process of the instance is alive.
     pub fn lives(&self) -> bool {
-        self.group().is_some()
+        self.group().is_some() || !self.control_group().members().is_empty()
     }
 
-    /// Kills the group; false when nothing of it was left.
+    /// Kills the instance; false when nothing of it was left.
     pub fn kill(&self) -> bool {
-        let Some(group) = self.group() else {
+        if !self.lives() {
             return false;
-        };
-        let _ = kill_process_group(group, Signal::KILL);
+        }
+        if let Some(group) = self.group() {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        self.control_group().kill();
         true
+    }
+
+    pub fn control_group(&self) -> Group {
+        Group::remembered(&self.groups)
     }
 
     /// The group, if it is still the one that was remembered.
@@ -114,6 +125,10 @@ impl Memory {
 
     pub fn read(&self, name: &str) -> Option<Remembered> {
         read_file(&self.file(name))
+    }
+
+    pub fn is_known(&self, name: &str) -> bool {
+        self.file(name).exists()
     }
 
     pub fn forget(&self, name: &str) {
