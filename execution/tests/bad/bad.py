@@ -1,4 +1,4 @@
-"""Workers that behave badly, each in the way its name says. Only for tests."""
+"""Workers that behave badly, each in the way its name says, and one that behaves well. Only for tests."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import time
 
 HOW = sys.argv[1]
 NAME = sys.argv[2] if len(sys.argv) > 2 else HOW
+VERSION = sys.argv[3] if len(sys.argv) > 3 else "1.0.0"
 LOCK = threading.Lock()
 
 
@@ -27,7 +28,7 @@ def refuse(task):
         outcome={"status": "failed", "code": "refused", "message": "no such action"})
 
 
-def hello(name=NAME, version="1.0.0", protocol=1, slots=4):
+def hello(name=NAME, version=VERSION, protocol=1, slots=4):
     say(type="hello", protocol=protocol, worker=name, version=version, slots=slots)
 
 
@@ -116,7 +117,11 @@ def go(task):
             sys.stderr.flush()
             os._exit(1)
     else:
-        done(task, result=task["action"])
+        params = task["params"]
+        if "note" in params:
+            say(type="log", id=task["id"], level="info", message=params["note"])
+        time.sleep(params.get("sleep_ms", 0) / 1000)
+        done(task, result=VERSION)
 
 
 if HOW == "liar-version":

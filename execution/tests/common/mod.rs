@@ -7,7 +7,8 @@ use sengu_interconnect::{Broker, MemoryBroker, Message, Queue, Subscription, Tag
 use sengu_model::manifest::Manifest;
 use sengu_model::seal::{SealKey, seal};
 use sengu_model::wire::envelope::{
-    Event, LogLine, ReportEnvelope, SealedSecret, VERSION, WeeCommand, WeeSpec, WorkerOffer,
+    Event, LogLine, ReportEnvelope, SealedSecret, VERSION, WeeAnnouncement, WeeCommand, WeeSpec,
+    WorkerOffer,
 };
 use sengu_model::{Effect, Outcome, TaskId, Time};
 use sengu_runtime_process::ProcessRuntime;
@@ -61,6 +62,26 @@ pub struct Ask {
     pub params: Value,
     pub secrets: Option<SealedSecret>,
     pub volatile: bool,
+}
+
+impl Ask {
+    /// The envelope.
+    pub fn body(&self) -> String {
+        let mut body = json!({
+            "v": VERSION, "task": self.task, "epoch": self.epoch, "attempt": self.attempt,
+            "kind": self.kind, "version": self.version, "action": self.action,
+            "effect": self.effect, "timeout_ms": self.timeout_ms, "sticky": self.sticky,
+            "params": self.params, "target": {"name": "t-1", "address": "nowhere"},
+            "volatile": self.volatile,
+        });
+        if let Some(start_by) = self.start_by {
+            body["start_by"] = json!(start_by);
+        }
+        if let Some(secrets) = &self.secrets {
+            body["secrets"] = json!(secrets);
+        }
+        body.to_string()
+    }
 }
 
 impl House {
@@ -156,20 +177,8 @@ impl House {
     }
 
     pub async fn send(&self, ask: &Ask) {
-        let mut body = json!({
-            "v": VERSION, "task": ask.task, "epoch": ask.epoch, "attempt": ask.attempt,
-            "kind": ask.kind, "version": ask.version, "action": ask.action, "effect": ask.effect,
-            "timeout_ms": ask.timeout_ms, "sticky": ask.sticky, "params": ask.params,
-            "target": {"name": "t-1", "address": "nowhere"}, "volatile": ask.volatile,
-        });
-        if let Some(start_by) = ask.start_by {
-            body["start_by"] = json!(start_by);
-        }
-        if let Some(secrets) = &ask.secrets {
-            body["secrets"] = json!(secrets);
-        }
         let queue = Queue::tasks("default", &ask.kind, &ask.version, ask.effect.class());
-        self.send_raw(queue, body.to_string()).await;
+        self.send_raw(queue, ask.body()).await;
     }
 
     pub async fn send_raw(&self, queue: Queue, body: String) {
@@ -296,11 +305,26 @@ impl House {
         }
     }
 
-    pub async fn gone(&self, kind: &str) {
+    /// Waits until what the WEE says of itself fits.
+    pub async fn wait_for(&self, what: &str, fits: impl Fn(&WeeAnnouncement) -> bool) {
         let end = Instant::now() + LIMIT;
-        while self.status().pools.iter().any(|p| p.kind == kind) {
-            assert!(Instant::now() < end, "{}", self.story());
+        while !fits(&self.status()) {
+            assert!(Instant::now() < end, "{what}; {}", self.story());
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub async fn gone(&self, kind: &str) {
+        self.wait_for("the kind to go", |s| {
+            !s.pools.iter().any(|p| p.kind == kind)
+        })
+        .await;
+    }
+
+    /// Takes in the reports of the next while.
+    pub async fn hear(&mut self, wait: Duration) {
+        if let Ok(deliveries) = tokio::time::timeout(wait, self.reports.receive(512)).await {
+            self.take(&deliveries.expect("receive"));
         }
     }
 
@@ -325,7 +349,7 @@ impl House {
             .expect("found above")
     }
 
-    fn story(&self) -> String {
+    pub fn story(&self) -> String {
         let last = &self.said[self.said.len().saturating_sub(20)..];
         let pools = self.wee.as_ref().map(|wee| wee.status().pools.clone());
         format!("said {last:#?}\nstatus {pools:#?}")
@@ -364,7 +388,7 @@ pub fn bundled() -> HashMap<String, PathBuf> {
     let bad = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad");
     let one = |(digest, folder): (&str, &PathBuf)| (format!("sha256:{digest}"), folder.clone());
     let echos = ["1", "2", "echo"].map(|digest| (digest, &echo));
-    let bads = ["bad", "good"].map(|digest| (digest, &bad));
+    let bads = ["bad", "good", "v1", "v2"].map(|digest| (digest, &bad));
     echos.into_iter().chain(bads).map(one).collect()
 }
 
@@ -429,6 +453,18 @@ pub fn echo() -> (Manifest, PathBuf) {
     let mut manifest = Manifest::parse(&text).expect("a manifest");
     manifest.command = vec![program.display().to_string()];
     (manifest, folder)
+}
+
+/// A worker that behaves well, and says which version it is: with `sleep_ms` it takes its time, and
+/// `note` it says in its log.
+pub fn well(name: &str, version: &str) -> Manifest {
+    let (mut manifest, _) = bad("well");
+    manifest.name = name.to_owned();
+    manifest.version = version.to_owned();
+    manifest
+        .command
+        .extend([name.to_owned(), version.to_owned()]);
+    manifest
 }
 
 /// A worker made to behave badly in the way its name says: `tests/bad/<name>`.
