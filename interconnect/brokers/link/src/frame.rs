@@ -1,9 +1,14 @@
 //! The frames of a joined connection: a length of four bytes, a kind, and fields without padding. Whatever bytes come
 //! in, reading ends with a frame or an error; it never panics and never reserves more than what was sent.
 
+mod read;
+mod write;
+
+pub use read::Fields;
+pub use write::*;
+
 use crate::error::LinkError;
-use crate::limits::{self, BODY_BYTES_MAX, FRAME_BYTES_USUAL};
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use sengu_interconnect::{Delivery, Entries, Message, Queue, Tag};
 
 /// What the joining end says.
@@ -139,546 +144,223 @@ pub fn split(read: &mut BytesMut, max: usize) -> Result<Option<Bytes>, LinkError
     Ok(Some(read.split_to(bytes).freeze()))
 }
 
-/// Writes a frame around what `fill` writes.
-pub fn write(out: &mut BytesMut, fill: impl FnOnce(&mut BytesMut)) {
-    let start = out.len();
-    out.put_u32_le(0);
-    fill(out);
-    // The callers close a frame long before its length exceeds 32 bits.
-    let bytes = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
-    out[start..start + 4].copy_from_slice(&bytes.to_le_bytes());
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-pub fn put_number(out: &mut BytesMut, mut n: u64) {
-    while n >= 0x80 {
-        out.put_u8(n as u8 | 0x80);
-        n >>= 7;
-    }
-    out.put_u8(n as u8);
-}
-
-pub fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
-    put_number(out, bytes.len() as u64);
-    out.put_slice(bytes);
-}
-
-/// Tags mostly follow each other, so each is written as the step from the one before.
-fn put_tags(out: &mut BytesMut, tags: &[Tag]) {
-    put_number(out, tags.len() as u64);
-    let mut before = 0_u64;
-    for Tag(tag) in tags {
-        put_step(out, before, *tag);
-        before = *tag;
-    }
-}
-
-fn put_step(out: &mut BytesMut, before: u64, tag: u64) {
-    let step = tag.wrapping_sub(before) as i64;
-    put_number(out, ((step << 1) ^ (step >> 63)) as u64);
-}
-
-pub fn alive(out: &mut BytesMut) {
-    write(out, |out| out.put_u8(ALIVE));
-}
-
-/// How many of the messages go into one frame: at least one, of those that `publish` may be given.
-pub fn publish_count(messages: &[Message]) -> usize {
-    fits(
-        messages
-            .iter()
-            .map(|m| m.body.len() + m.queue.as_str().len() + 16),
-    )
-}
-
-/// What a message counts against `BATCH_BYTES_MAX`: keeping it costs more than its body.
-pub fn weight(message: &Message) -> usize {
-    message.body.len() + 64
-}
-
-fn fits(sizes: impl Iterator<Item = usize>) -> usize {
-    let mut bytes = 0;
-    let mut count = 0;
-    for size in sizes {
-        bytes += size;
-        if count > 0 && bytes > FRAME_BYTES_USUAL {
-            break;
-        }
-        count += 1;
-    }
-    count
-}
-
-pub fn publish(out: &mut BytesMut, request: u64, part: Part, messages: &[Message]) {
-    write(out, |out| {
-        out.put_u8(PUBLISH);
-        put_number(out, request);
-        out.put_u8(u8::from(part.first) | u8::from(part.last) << 1);
-        let mut rest = messages;
-        while let Some(first) = rest.first() {
-            let run = rest.iter().take_while(|m| m.queue == first.queue).count();
-            put_bytes(out, first.queue.as_str().as_bytes());
-            put_number(out, run as u64);
-            for message in &rest[..run] {
-                put_bytes(out, &message.body);
-            }
-            rest = &rest[run..];
-        }
-    });
-}
-
-pub fn subscribe(out: &mut BytesMut, request: u64, subscription: u64, credit: u32, queue: &Queue) {
-    write(out, |out| {
-        out.put_u8(SUBSCRIBE);
-        put_number(out, request);
-        put_number(out, subscription);
-        out.put_u32_le(credit);
-        put_bytes(out, queue.as_str().as_bytes());
-    });
-}
-
-pub fn settle(out: &mut BytesMut, subscription: u64, settled: &Settled) {
-    write(out, |out| {
-        out.put_u8(SETTLE);
-        put_number(out, subscription);
-        match settled.credit {
-            Some(credit) => {
-                out.put_u8(1);
-                out.put_u32_le(credit);
-            }
-            None => out.put_u8(0),
-        }
-        put_tags(out, &settled.acks);
-        put_tags(out, &settled.backs);
-    });
-}
-
-/// A frame of a kind and one number.
-fn short(out: &mut BytesMut, kind: u8, number: u64) {
-    write(out, |out| {
-        out.put_u8(kind);
-        put_number(out, number);
-    });
-}
-
-pub fn unsubscribe(out: &mut BytesMut, subscription: u64) {
-    short(out, UNSUBSCRIBE, subscription);
-}
-
-pub fn depth(out: &mut BytesMut, request: u64, queue: &Queue) {
-    write(out, |out| {
-        out.put_u8(DEPTH);
-        put_number(out, request);
-        put_bytes(out, queue.as_str().as_bytes());
-    });
-}
-
-pub fn retain(out: &mut BytesMut, request: u64, key: &str, value: Option<&Bytes>) {
-    write(out, |out| {
-        out.put_u8(RETAIN);
-        put_number(out, request);
-        put_entry(out, key, value);
-    });
-}
-
-fn put_entry(out: &mut BytesMut, key: &str, value: Option<&Bytes>) {
-    put_bytes(out, key.as_bytes());
-    match value {
-        Some(value) => {
-            out.put_u8(1);
-            put_bytes(out, value);
-        }
-        None => out.put_u8(0),
-    }
-}
-
-pub fn directory(out: &mut BytesMut, directory: u64, prefix: &str) {
-    write(out, |out| {
-        out.put_u8(DIRECTORY);
-        put_number(out, directory);
-        put_bytes(out, prefix.as_bytes());
-    });
-}
-
-pub fn next(out: &mut BytesMut, directory: u64) {
-    short(out, NEXT, directory);
-}
-
-pub fn close_directory(out: &mut BytesMut, directory: u64) {
-    short(out, CLOSE_DIRECTORY, directory);
-}
-
-pub fn answer(out: &mut BytesMut, request: u64, answer: &Answer) {
-    write(out, |out| {
-        out.put_u8(ANSWER);
-        put_number(out, request);
-        match answer {
-            Answer::Done => out.put_u8(0),
-            Answer::Count(count) => {
-                out.put_u8(1);
-                put_number(out, *count);
-            }
-            Answer::Full { queue, depth_max } => {
-                out.put_u8(2);
-                put_bytes(out, queue.as_str().as_bytes());
-                put_number(out, *depth_max);
-            }
-            Answer::Away(why) => {
-                out.put_u8(3);
-                put_bytes(out, clip(why, WHY_BYTES_MAX).as_bytes());
-            }
-        }
-    });
-}
-
-/// The text's beginning of at most `max` bytes.
-pub fn clip(text: &str, max: usize) -> &str {
-    let mut end = text.len().min(max);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
-
-/// How many of the deliveries go into one frame: at least one, of those whose bodies fit at all.
-pub fn deliver_count(deliveries: &[Delivery]) -> usize {
-    fits(deliveries.iter().map(|d| d.body.len() + 16))
-}
-
-pub fn deliver(out: &mut BytesMut, subscription: u64, deliveries: &[Delivery]) {
-    write(out, |out| {
-        out.put_u8(DELIVER);
-        put_number(out, subscription);
-        let mut before = 0;
-        for delivery in deliveries {
-            put_step(out, before, delivery.tag.0);
-            before = delivery.tag.0;
-            out.put_u8(u8::from(delivery.redelivered));
-            put_bytes(out, &delivery.body);
-        }
-    });
-}
-
-pub fn subscription_gone(out: &mut BytesMut, subscription: u64) {
-    short(out, SUBSCRIPTION_GONE, subscription);
-}
-
-/// How many of the entries go into one frame; whether a value fits at all was seen to when it was retained.
-pub fn entries_count(entries: &[(String, Option<Bytes>)]) -> usize {
-    fits(
-        entries
-            .iter()
-            .map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len) + 16),
-    )
-}
-
-pub fn entries(
-    out: &mut BytesMut,
-    directory: u64,
-    more: bool,
-    entries: &[(String, Option<Bytes>)],
-) {
-    write(out, |out| {
-        out.put_u8(ENTRIES);
-        put_number(out, directory);
-        out.put_u8(u8::from(more));
-        for (key, value) in entries {
-            put_entry(out, key, value.as_ref());
-        }
-    });
-}
-
-pub fn directory_gone(out: &mut BytesMut, directory: u64) {
-    short(out, DIRECTORY_GONE, directory);
-}
-
-type Read<T> = Result<T, LinkError>;
-const SHORT: LinkError = LinkError::Protocol("a frame ends too early");
-
-fn few(items: usize) -> Read<()> {
-    if items > ITEMS_MAX {
-        return Err(LinkError::Protocol("a frame holds too many"));
-    }
-    Ok(())
-}
-
-/// Reads the fields of one frame.
-pub struct Fields {
-    frame: Bytes,
-    whole: usize,
-}
-
-impl Fields {
-    pub fn new(frame: Bytes) -> Fields {
-        let whole = frame.len();
-        Fields { frame, whole }
+    fn one(write: impl FnOnce(&mut BytesMut)) -> Bytes {
+        let mut out = BytesMut::new();
+        write(&mut out);
+        let frame = split(&mut out, usize::MAX).unwrap().unwrap();
+        assert!(out.is_empty(), "one frame");
+        frame
     }
 
-    pub fn byte(&mut self) -> Read<u8> {
-        self.frame.try_get_u8().map_err(|_| SHORT)
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|b| format!("{b:02x}")).collect()
     }
 
-    fn flag(&mut self) -> Read<bool> {
-        match self.byte()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(LinkError::Protocol("a flag is neither 0 nor 1")),
-        }
+    fn message(queue: Queue, body: &'static [u8]) -> Message {
+        let body = Bytes::from_static(body);
+        Message { queue, body }
     }
 
-    fn short(&mut self) -> Read<u32> {
-        self.frame.try_get_u32_le().map_err(|_| SHORT)
-    }
-
-    pub fn number(&mut self) -> Read<u64> {
-        let mut n = 0_u64;
-        for shift in (0..70).step_by(7) {
-            let byte = self.byte()?;
-            if shift == 63 && byte > 1 {
-                break;
-            }
-            n |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(n);
-            }
-        }
-        Err(LinkError::Protocol("a number is too great"))
-    }
-
-    pub fn array<const N: usize>(&mut self) -> Read<[u8; N]> {
-        let mut array = [0; N];
-        self.frame
-            .try_copy_to_slice(&mut array)
-            .map_err(|_| SHORT)?;
-        Ok(array)
-    }
-
-    fn bytes(&mut self, max: usize) -> Read<Bytes> {
-        let bytes = usize::try_from(self.number()?).unwrap_or(usize::MAX);
-        if bytes > self.frame.len() {
-            return Err(SHORT);
-        }
-        if bytes > max {
-            return Err(LinkError::Protocol("a field is too long"));
-        }
-        Ok(self.frame.split_to(bytes))
-    }
-
-    pub fn text(&mut self, max: usize) -> Read<String> {
-        let bytes = self.bytes(max)?;
-        let text = std::str::from_utf8(&bytes);
-        text.map(str::to_owned)
-            .map_err(|_| LinkError::Protocol("a text is not UTF-8"))
-    }
-
-    /// A body that outlives the frame. A small one is copied, so that it doesn't keep all that came with it.
-    fn body(&mut self) -> Read<Bytes> {
-        let body = self.bytes(BODY_BYTES_MAX)?;
-        if body.len() > self.whole / 2 {
-            Ok(body)
-        } else {
-            Ok(Bytes::copy_from_slice(&body))
-        }
-    }
-
-    fn queue(&mut self) -> Read<Queue> {
-        let name = self.bytes(limits::QUEUE_BYTES_MAX)?;
-        let name = std::str::from_utf8(&name).ok();
-        name.and_then(Queue::parse)
-            .ok_or(LinkError::Protocol("no such queue"))
-    }
-
-    fn tags(&mut self) -> Read<Vec<Tag>> {
-        let count = usize::try_from(self.number()?).unwrap_or(usize::MAX);
-        if count > self.frame.len() {
-            return Err(SHORT); // each takes a byte
-        }
-        let mut tags = Vec::with_capacity(count);
-        let mut before = 0;
-        for _ in 0..count {
-            before = self.step(before)?;
-            tags.push(Tag(before));
-        }
-        Ok(tags)
-    }
-
-    fn step(&mut self, before: u64) -> Read<u64> {
-        let step = self.number()?;
-        let step = (step >> 1) as i64 ^ -((step & 1) as i64);
-        Ok(before.wrapping_add(step as u64))
-    }
-
-    fn entry(&mut self) -> Read<(String, Option<Bytes>)> {
-        let key = self.text(limits::KEY_BYTES_MAX)?;
-        let value = if self.flag()? {
-            Some(self.body()?)
-        } else {
-            None
+    /// Version 1 byte for byte: another end may be older or newer than this one.
+    #[test]
+    fn frames_of_version_1_never_change() {
+        let part = Part {
+            first: true,
+            last: true,
         };
-        Ok((key, value))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.frame.is_empty()
-    }
-
-    pub fn end(&self) -> Read<()> {
-        if self.is_empty() {
-            Ok(())
-        } else {
-            Err(LinkError::Protocol("a frame is too long for its kind"))
+        let (a, b) = (Queue::wee("a"), Queue::reports());
+        let batch = [
+            message(a.clone(), b"x"),
+            message(a.clone(), b""),
+            message(b.clone(), b"yz"),
+        ];
+        let settled = Settled {
+            credit: Some(258),
+            acks: vec![Tag(1), Tag(2), Tag(u64::MAX)],
+            backs: vec![Tag(300)],
+        };
+        let deliveries = [
+            Delivery {
+                tag: Tag(9),
+                body: Bytes::from_static(b"x"),
+                redelivered: false,
+            },
+            Delivery {
+                tag: Tag(8),
+                body: Bytes::from_static(b""),
+                redelivered: true,
+            },
+        ];
+        let value = Bytes::from_static(b"v");
+        let listed = [
+            ("a".to_owned(), Some(value.clone())),
+            ("b".to_owned(), None),
+        ];
+        let asks = [
+            (one(alive), "01"),
+            (
+                one(|out| publish(out, 300, part, &batch)),
+                "02ac0203057765652e61020178000\
+                 67265706f727401027\
+                 97a",
+            ),
+            (
+                one(|out| subscribe(out, 1, 2, 258, &a)),
+                "0301020201000005\
+                 7765652e61",
+            ),
+            (
+                one(|out| settle(out, 2, &settled)),
+                "04020102010000030202\
+                 0501d804",
+            ),
+            (one(|out| unsubscribe(out, 2)), "0502"),
+            (one(|out| depth(out, 1, &b)), "0601067265706f7274"),
+            (
+                one(|out| retain(out, 1, "k", Some(&value))),
+                "0701016b010176",
+            ),
+            (one(|out| retain(out, 1, "k", None)), "0701016b00"),
+            (one(|out| directory(out, 3, "p/")), "080302702f"),
+            (one(|out| next(out, 3)), "0903"),
+            (one(|out| close_directory(out, 3)), "0a03"),
+        ];
+        for (frame, expected) in asks {
+            assert_eq!(hex(&frame), expected);
+            Ask::read(frame).unwrap();
+        }
+        let full = Answer::Full {
+            queue: b,
+            depth_max: 7,
+        };
+        let says = [
+            (one(alive), "01"),
+            (one(|out| answer(out, 1, &Answer::Done)), "210100"),
+            (one(|out| answer(out, 1, &Answer::Count(300))), "210101ac02"),
+            (one(|out| answer(out, 1, &full)), "210102067265706f727407"),
+            (
+                one(|out| answer(out, 1, &Answer::Away("w".to_owned()))),
+                "2101030177",
+            ),
+            (
+                one(|out| deliver(out, 2, &deliveries)),
+                "2202120001780101\
+                 00",
+            ),
+            (one(|out| subscription_gone(out, 2)), "2302"),
+            (
+                one(|out| entries(out, 3, true, &listed)),
+                "240301016101017601\
+                 6200",
+            ),
+            (one(|out| directory_gone(out, 3)), "2503"),
+        ];
+        for (frame, expected) in says {
+            assert_eq!(hex(&frame), expected);
+            Say::read(frame).unwrap();
         }
     }
-}
 
-impl Ask {
-    /// # Errors
-    /// When the bytes are no frame of the joining end.
-    pub fn read(frame: Bytes) -> Read<Ask> {
-        let mut fields = Fields::new(frame);
-        let ask = match fields.byte()? {
-            ALIVE => Ask::Alive,
-            PUBLISH => {
-                let request = fields.number()?;
-                let flags = fields.byte()?;
-                let part = Part {
-                    first: flags & 1 != 0,
-                    last: flags & 2 != 0,
-                };
-                let mut messages = Vec::new();
-                while !fields.is_empty() {
-                    let queue = fields.queue()?;
-                    for _ in 0..fields.number()? {
-                        let body = fields.body()?;
-                        let queue = queue.clone();
-                        messages.push(Message { queue, body });
-                        few(messages.len())?;
-                    }
-                }
-                Ask::Publish {
-                    request,
-                    part,
-                    messages,
-                }
-            }
-            SUBSCRIBE => Ask::Subscribe {
-                request: fields.number()?,
-                subscription: fields.number()?,
-                credit: fields.short()?,
-                queue: fields.queue()?,
-            },
-            SETTLE => {
-                let subscription = fields.number()?;
-                let credit = if fields.flag()? {
-                    Some(fields.short()?)
-                } else {
-                    None
-                };
-                let (acks, backs) = (fields.tags()?, fields.tags()?);
-                let settled = Settled {
-                    credit,
-                    acks,
-                    backs,
-                };
-                Ask::Settle {
-                    subscription,
-                    settled,
-                }
-            }
-            UNSUBSCRIBE => Ask::Unsubscribe {
-                subscription: fields.number()?,
-            },
-            DEPTH => Ask::Depth {
-                request: fields.number()?,
-                queue: fields.queue()?,
-            },
-            RETAIN => {
-                let request = fields.number()?;
-                let (key, value) = fields.entry()?;
-                Ask::Retain {
-                    request,
-                    key,
-                    value,
-                }
-            }
-            DIRECTORY => Ask::Directory {
-                directory: fields.number()?,
-                prefix: fields.text(limits::KEY_BYTES_MAX)?,
-            },
-            NEXT => Ask::Next {
-                directory: fields.number()?,
-            },
-            CLOSE_DIRECTORY => Ask::CloseDirectory {
-                directory: fields.number()?,
-            },
-            _ => return Err(LinkError::Protocol("a frame of an unknown kind")),
+    #[test]
+    fn what_is_written_is_read() {
+        let settled = Settled {
+            credit: None,
+            acks: (0..1_000).map(|n| Tag(n * n * 7)).collect(),
+            backs: vec![Tag(u64::MAX), Tag(0), Tag(1 << 63)],
         };
-        fields.end()?;
-        Ok(ask)
+        match Ask::read(one(|out| settle(out, u64::MAX, &settled))).unwrap() {
+            Ask::Settle {
+                subscription,
+                settled: read,
+            } => assert_eq!((subscription, read), (u64::MAX, settled)),
+            other => panic!("{other:?}"),
+        }
+        let queue = Queue::wee("a");
+        let large = Bytes::from(vec![3; 100_000]);
+        let batch: Vec<Message> = [large, Bytes::new(), Bytes::from_static(b"z")]
+            .into_iter()
+            .map(|body| {
+                let queue = queue.clone();
+                Message { queue, body }
+            })
+            .collect();
+        let part = Part {
+            first: false,
+            last: true,
+        };
+        match Ask::read(one(|out| publish(out, 5, part, &batch))).unwrap() {
+            Ask::Publish {
+                request: 5,
+                part: read,
+                messages,
+            } => {
+                assert_eq!(read, part);
+                let same = |(a, b): (&Message, &Message)| a.queue == b.queue && a.body == b.body;
+                assert!(messages.len() == 3 && messages.iter().zip(&batch).all(same));
+            }
+            other => panic!("{other:?}"),
+        }
     }
-}
 
-impl Say {
-    /// # Errors
-    /// When the bytes are no frame of the serving end.
-    pub fn read(frame: Bytes) -> Read<Say> {
-        let mut fields = Fields::new(frame);
-        let say = match fields.byte()? {
-            ALIVE => Say::Alive,
-            ANSWER => {
-                let request = fields.number()?;
-                let answer = match fields.byte()? {
-                    0 => Answer::Done,
-                    1 => Answer::Count(fields.number()?),
-                    2 => Answer::Full {
-                        queue: fields.queue()?,
-                        depth_max: fields.number()?,
-                    },
-                    3 => Answer::Away(fields.text(WHY_BYTES_MAX)?),
-                    _ => return Err(LinkError::Protocol("an answer of an unknown kind")),
-                };
-                Say::Answer { request, answer }
-            }
-            DELIVER => {
-                let subscription = fields.number()?;
-                let mut deliveries = Vec::new();
-                let mut before = 0;
-                while !fields.is_empty() {
-                    before = fields.step(before)?;
-                    deliveries.push(Delivery {
-                        tag: Tag(before),
-                        redelivered: fields.flag()?,
-                        body: fields.body()?,
-                    });
-                    few(deliveries.len())?;
-                }
-                Say::Deliver {
-                    subscription,
-                    deliveries,
-                }
-            }
-            SUBSCRIPTION_GONE => Say::SubscriptionGone {
-                subscription: fields.number()?,
-            },
-            ENTRIES => {
-                let directory = fields.number()?;
-                let more = fields.flag()?;
-                let mut entries = Vec::new();
-                while !fields.is_empty() {
-                    entries.push(fields.entry()?);
-                    few(entries.len())?;
-                }
-                Say::Entries {
-                    directory,
-                    more,
-                    entries,
-                }
-            }
-            DIRECTORY_GONE => Say::DirectoryGone {
-                directory: fields.number()?,
-            },
-            _ => return Err(LinkError::Protocol("a frame of an unknown kind")),
+    #[test]
+    fn any_bytes_are_a_frame_or_an_error() {
+        let mut seed = 7_u64;
+        let mut dice = move || {
+            seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            (seed >> 33) as u8
         };
-        fields.end()?;
-        Ok(say)
+        let part = Part::default();
+        let batch = vec![message(Queue::wee("a"), b"some body"); 3];
+        let settled = Settled {
+            credit: Some(1),
+            acks: vec![Tag(5); 3],
+            backs: vec![Tag(6)],
+        };
+        let good = [
+            one(|out| publish(out, 300, part, &batch)),
+            one(|out| settle(out, 2, &settled)),
+            one(|out| retain(out, 2, "key", None)),
+            one(|out| entries(out, 2, false, &[("key".to_owned(), Some(Bytes::new()))])),
+        ];
+        let mut read = 0;
+        for n in 0..200_000_usize {
+            let mut bytes = good[n % good.len()].to_vec();
+            for _ in 0..=dice() % 4 {
+                let at = usize::from(dice()) % bytes.len();
+                bytes[at] = dice();
+            }
+            if dice() % 4 == 0 {
+                bytes.truncate(usize::from(dice()) % bytes.len());
+            }
+            let bytes = Bytes::from(bytes);
+            read += usize::from(Ask::read(bytes.clone()).is_ok());
+            read += usize::from(Say::read(bytes).is_ok());
+        }
+        assert!(read > 1_000, "some changes make no difference: {read}");
+        // A count of very many, and nothing behind it.
+        let lie = [4, 2, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
+        assert!(Ask::read(Bytes::copy_from_slice(&lie)).is_err());
+    }
+
+    #[test]
+    fn a_frame_is_split_off_when_it_is_whole() {
+        let mut read = BytesMut::new();
+        let mut whole = BytesMut::new();
+        next(&mut whole, 3);
+        next(&mut whole, 4);
+        for byte in &whole[..whole.len() - 1] {
+            read.extend_from_slice(&[*byte]);
+        }
+        assert_eq!(&split(&mut read, 10).unwrap().unwrap()[..], [9, 3]);
+        assert!(split(&mut read, 10).unwrap().is_none());
+        let mut long = BytesMut::from(&[11, 0, 0, 0][..]);
+        assert!(matches!(
+            split(&mut long, 10),
+            Err(LinkError::FrameTooLarge { bytes: 11, max: 10 })
+        ));
     }
 }

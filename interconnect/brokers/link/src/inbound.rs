@@ -15,12 +15,17 @@ const SPARE_BYTES: usize = 16 << 10;
 pub struct Inbound<R> {
     stream: R,
     read: BytesMut,
+    /// It had to grow for a large frame, and is not kept like that.
+    grown: bool,
 }
 
 impl<R: AsyncRead + Unpin> Inbound<R> {
     pub fn new(stream: R) -> Inbound<R> {
-        let read = BytesMut::new();
-        Inbound { stream, read }
+        Inbound {
+            stream,
+            read: BytesMut::new(),
+            grown: false,
+        }
     }
 
     /// The next frame of at most `max` bytes; bytes must come at least every `silence_max`.
@@ -32,10 +37,14 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
             if let Some(frame) = frame::split(&mut self.read, max)? {
                 return Ok(frame);
             }
+            if self.read.is_empty() && self.grown {
+                (self.read, self.grown) = (BytesMut::new(), false);
+            }
             if self.read.capacity() - self.read.len() < SPARE_BYTES {
                 // Never for more than was sent: a length alone reserves nothing.
-                self.read
-                    .reserve(READ_BYTES.min(max + 4).max(self.read.len()));
+                let there = self.read.len();
+                self.grown |= there > READ_BYTES;
+                self.read.reserve(READ_BYTES.min(max + 4).max(there));
             }
             match timeout(silence_max, self.stream.read_buf(&mut self.read)).await {
                 Ok(Ok(0)) => return Err(LinkError::Closed),

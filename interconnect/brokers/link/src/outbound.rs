@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 /// A buffer that had to grow beyond this is not kept.
-const KEPT_BYTES_MAX: usize = 4 * OUTBOUND_BYTES_MAX;
+const KEPT_BYTES_MAX: usize = 2 * OUTBOUND_BYTES_MAX;
 
 #[derive(Default)]
 pub struct Outbound {
@@ -112,7 +112,13 @@ impl Outbound {
                     .await
                     .is_err()
                 {
-                    frame::alive(&mut self.waiting.lock().bytes);
+                    // Idle ends keep no buffers.
+                    writing = BytesMut::new();
+                    let mut waiting = self.waiting.lock();
+                    if waiting.bytes.is_empty() {
+                        waiting.bytes = BytesMut::new();
+                    }
+                    frame::alive(&mut waiting.bytes);
                 }
                 continue;
             }

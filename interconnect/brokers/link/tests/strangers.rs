@@ -1,5 +1,7 @@
 //! Who is not let in, and what strangers and broken ends can do: nothing to others.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, too
+
 mod common;
 #[path = "common/raw.rs"]
 mod raw;
@@ -225,6 +227,31 @@ async fn who_stops_reading_gives_back_what_it_had() {
     let mut subscription = served.broker.subscribe(queue("w"), 300).await.unwrap();
     let again = subscription.receive(300).await.unwrap();
     assert!(!again.is_empty() && again.iter().all(|d| d.redelivered));
+}
+
+#[tokio::test]
+async fn a_new_connection_of_the_same_life_ends_the_old_one() {
+    let served = Served::unix().await;
+    let token = token();
+    let mut old = Raw::join(&served.path, "wee-1", token.reveal())
+        .await
+        .unwrap();
+    served.broker.publish(numbers("w", 0..1)).await.unwrap();
+    old.send(b"\x03\x01\x02\x05\x00\x00\x00\x05wee.w").await;
+    depth_until(served.broker.as_ref(), "w", 0).await;
+    // By hand it always says the same incarnation.
+    let mut new = Raw::join(&served.path, "wee-1", token.reveal())
+        .await
+        .unwrap();
+    new.send(b"\x03\x01\x02\x05\x00\x00\x00\x05wee.w").await;
+    loop {
+        let frame = new.frame().await.expect("it stays");
+        if frame[0] == 34 {
+            assert_eq!(frame, b"\x22\x02\x02\x01\x010", "what the old one had");
+            break;
+        }
+    }
+    assert!(old.closes().await);
 }
 
 #[tokio::test]
