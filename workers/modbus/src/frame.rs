@@ -445,4 +445,35 @@ mod tests {
             assert!(cut(&mut rubbish.to_vec()).is_err(), "{rubbish:?}");
         }
     }
+
+    #[test]
+    fn no_bytes_are_too_strange() {
+        let mut seed = 7u64;
+        let mut byte = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 56) as u8
+        };
+        let reads = [
+            values(Table::Coil, 0, 9),
+            values(Table::Input, 0, 2),
+            Read::Identification {
+                level: 2,
+                object: 0,
+            },
+        ];
+        for round in 0..20_000 {
+            let length = usize::from(byte()) % 40;
+            let mut bytes: Vec<u8> = (0..length).map(|_| byte()).collect();
+            // Half of them begin as they should.
+            if round % 2 == 0 && length > 0 {
+                bytes[0] = [1, 4, 0x2b][round / 2 % 3];
+            }
+            let read = &reads[round / 2 % 3];
+            let _ = read.understand(&bytes);
+            if round % 2 == 0 && length > 4 {
+                bytes[2..4].copy_from_slice(&[0, 0]);
+            }
+            while let Ok(Some(_)) = cut(&mut bytes) {}
+        }
+    }
 }
