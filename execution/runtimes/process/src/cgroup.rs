@@ -140,7 +140,7 @@ fn hand_down(group: &Path, controllers: &[Controller]) -> io::Result<()> {
     let own = std::process::id().to_string();
     // A group with processes hands nothing down. Where they are all ours, they can step aside.
     let processes = std::fs::read_to_string(group.join("cgroup.procs"))?;
-    if first.is_ok() || processes.trim() != own {
+    if first.is_ok() || processes.trim() != own || !is_delegated(group) {
         return first;
     }
     let leaf = group.join(OWN_LEAF);
@@ -149,6 +149,20 @@ fn hand_down(group: &Path, controllers: &[Controller]) -> io::Result<()> {
     }
     std::fs::write(leaf.join("cgroup.procs"), own)?;
     std::fs::write(&file, order)
+}
+
+/// Whether its manager leaves what is below to us. systemd marks such groups (`Delegate=yes`), and takes back what is
+/// changed in others. Source: systemd, "Control Group APIs and Delegation".
+fn is_delegated(group: &Path) -> bool {
+    let is_marked = |name| {
+        let mut value = [0; 8];
+        rustix::fs::getxattr(group, name, &mut value).is_ok_and(|n| value.get(..n) == Some(b"1"))
+    };
+    let has_manager = Path::new("/run/systemd/system").exists();
+    !has_manager
+        || ["trusted.delegate", "user.delegate"]
+            .into_iter()
+            .any(is_marked)
 }
 
 /// What this machine lets us use of control groups.

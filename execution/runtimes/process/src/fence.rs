@@ -13,7 +13,7 @@ use sengu_execution::runtime::RuntimeError;
 use std::path::PathBuf;
 
 /// Programs, libraries, and the settings that they look for.
-const SYSTEM: [&str; 13] = [
+const SYSTEM: [&str; 14] = [
     "/usr",
     "/bin",
     "/sbin",
@@ -22,6 +22,8 @@ const SYSTEM: [&str; 13] = [
     "/lib64",
     "/libx32",
     "/etc",
+    // Certificates of authorities, where /etc only points to them.
+    "/var/lib/ca-certificates",
     "/nix/store",
     "/gnu/store",
     // What /etc/resolv.conf may point to.

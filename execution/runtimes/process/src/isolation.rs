@@ -59,7 +59,7 @@ impl Isolation {
         }
         for what in unlimited {
             no.push(format!(
-                "{what} (sengu has no control group of its own to divide)"
+                "{what} (sengu has no control group of its own to divide; systemd: Delegate=yes)"
             ));
         }
         if !self.groups.enforces(Controller::Memory) {

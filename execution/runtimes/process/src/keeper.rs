@@ -267,7 +267,9 @@ impl Kept {
         }
         others.remove(&pid);
         self.leader.kill_group();
-        self.group.kill();
+        if !self.group.kill() {
+            tracing::warn!(instance = self.plan.name, "something of it does not die");
+        }
         if self.group.directories().is_empty() {
             stray::kill(&self.plan.directory);
         }
