@@ -1,7 +1,7 @@
 //! How the container of an instance is described to the engine. Pure: values in, values out.
 
 use crate::bundle::Defaults;
-use crate::engine::Facts;
+use crate::engine::{CPU, Facts};
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, ResourcesUlimits};
 use sengu_execution::runtime::{Image, Resources};
 use std::collections::HashMap;
@@ -10,6 +10,7 @@ use std::collections::HashMap;
 pub const WORK: &str = "/tmp";
 /// Nobody, unless the image names a user of its own.
 pub const USER: &str = "65534:65534";
+const NOBODY: u32 = 65_534;
 /// Bytes in the writable folder. They count as memory of the worker.
 const WORK_BYTES: u64 = 64 << 20;
 /// Files that one worker may have open: 1024 slots with a few connections each.
@@ -78,8 +79,9 @@ fn host_config(plan: &Plan<'_>) -> HostConfig {
         processes,
     } = plan.image.resources;
     let memory = i64::from(memory_mb) << 20;
-    // The engine refuses more than it has.
+    // The engine refuses more than it has, and any number if its kernel cannot hold it.
     let cpus = f64::from(cpus).min(plan.facts.cpus as f64);
+    let can_cpus = !plan.facts.cannot.contains(&CPU);
     let ulimit = |name: &str, most| ResourcesUlimits {
         name: Some(name.to_owned()),
         soft: Some(most),
@@ -89,13 +91,14 @@ fn host_config(plan: &Plan<'_>) -> HostConfig {
         readonly_rootfs: Some(true),
         tmpfs: Some(HashMap::from([(
             WORK.to_owned(),
-            format!("rw,nosuid,nodev,noexec,mode=1777,size={WORK_BYTES}"),
+            // Engines give it the mode of the image's folder of that name, so it belongs to the user as well.
+            format!("rw,nosuid,nodev,noexec,mode=1777,uid={NOBODY},gid={NOBODY},size={WORK_BYTES}"),
         )])),
         cap_drop: Some(vec!["ALL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         memory: Some(memory),
         memory_swap: Some(memory),
-        nano_cpus: Some((cpus * 1e9) as i64),
+        nano_cpus: can_cpus.then_some((cpus * 1e9) as i64),
         pids_limit: Some(i64::from(processes) + i64::from(plan.init)),
         ulimits: Some(vec![ulimit("nofile", FILES_MAX), ulimit("core", 0)]),
         init: Some(plan.init),

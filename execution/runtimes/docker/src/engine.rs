@@ -9,13 +9,14 @@ use bollard::query_parameters::{EventsOptionsBuilder, RemoveContainerOptionsBuil
 use futures::StreamExt;
 use parking_lot::Mutex;
 use sengu_execution::runtime::RuntimeError;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// For questions that a well engine answers at once.
 const ASK_MAX: Duration = Duration::from_secs(10);
@@ -28,6 +29,13 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);
 /// Between two looks at an engine that is there: one that hangs closes no connection.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Between two tries to remove what is to be removed.
+const REMOVE_EVERY: Duration = Duration::from_secs(1);
+/// A request to make a container that nobody waits for any more may still be carried out. So long is it looked for.
+const SURELY_ABSENT: Duration = WORK_MAX;
+
+/// A limit that the kernel may be unable to hold.
+pub const CPU: &str = "CPU";
 
 /// What the engine told of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,10 +118,17 @@ struct Link {
     answered: AtomicBool,
     watched: AtomicBool,
     /// Containers of this life that are to be removed once the engine can.
-    doomed: Mutex<BTreeSet<String>>,
+    doomed: Mutex<BTreeMap<String, Doomed>>,
     /// Containers of earlier lives are to be removed, because nobody could list them.
     sweep: Mutex<Option<Owned>>,
     news: Notify,
+}
+
+/// A container that is to be removed.
+struct Doomed {
+    since: Instant,
+    /// It was said that the engine does not remove it.
+    told: bool,
 }
 
 /// Whose containers: those of `owner` that are not of `life`.
@@ -226,8 +241,8 @@ impl Engine {
         })
     }
 
-    /// Removes the container with all that runs in it. Gone already is well.
-    pub async fn remove(&self, name: &str) -> Result<(), Fault> {
+    /// Removes the container with all that runs in it. True when it was there; gone already is well.
+    pub async fn remove(&self, name: &str) -> Result<bool, Fault> {
         let options = || {
             let options = RemoveContainerOptionsBuilder::default();
             options.force(true).v(true).build()
@@ -235,15 +250,15 @@ impl Engine {
         let remove = |docker: Docker| async move {
             let removed = docker.remove_container(name, Some(options())).await;
             match removed.map_err(Fault::from) {
-                Err(fault) if fault.is(404) => Ok(Ok(())),
-                other => Ok(other),
+                Err(fault) if fault.is(404) => Ok(Ok(false)),
+                other => Ok(other.map(|()| true)),
             }
         };
         // 409: somebody else is just removing it.
-        let until = tokio::time::Instant::now() + ASK_MAX;
+        let until = Instant::now() + ASK_MAX;
         loop {
             match self.call(WORK_MAX, remove).await? {
-                Err(fault) if fault.is(409) && tokio::time::Instant::now() < until => {
+                Err(fault) if fault.is(409) && Instant::now() < until => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 other => return other,
@@ -253,7 +268,11 @@ impl Engine {
 
     /// Has the container removed as soon as the engine can, however long that takes.
     pub fn doom(&self, name: String) {
-        self.0.doomed.lock().insert(name);
+        let doomed = Doomed {
+            since: Instant::now(),
+            told: false,
+        };
+        self.0.doomed.lock().insert(name, doomed);
         self.0.news.notify_one();
         self.watch();
     }
@@ -319,17 +338,28 @@ impl Engine {
         let filters = HashMap::from([("type", vec!["daemon"])]);
         let options = EventsOptionsBuilder::default().filters(&filters).build();
         let mut events = Box::pin(docker.events(Some(options)));
+        let mut looked = Instant::now();
         loop {
-            self.clear().await;
-            let seen = Arc::strong_count(&self.0);
+            let all_removed = self.clear().await;
+            let wait = if all_removed {
+                LOOK_EVERY
+            } else {
+                REMOVE_EVERY
+            };
             tokio::select! {
                 event = events.next() => if !matches!(event, Some(Ok(_))) { break },
                 () = self.0.news.notified() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {
-                    // Only this task is left.
-                    if seen == 1 { return true }
-                    if self.look().await.is_err() { break }
+                () = tokio::time::sleep(wait) => {}
+            }
+            if looked.elapsed() >= LOOK_EVERY {
+                // Only this task is left, and nothing to do for it.
+                if all_removed && Arc::strong_count(&self.0) == 1 {
+                    return true;
                 }
+                if self.look().await.is_err() {
+                    break;
+                }
+                looked = Instant::now();
             }
         }
         let why = "its connection ended";
@@ -338,30 +368,36 @@ impl Engine {
         true
     }
 
-    /// Removes what is to be removed. What cannot be is tried again.
-    async fn clear(&self) {
-        let doomed: Vec<String> = self.0.doomed.lock().iter().cloned().collect();
+    /// Removes what is to be removed; true when nothing is left of it.
+    async fn clear(&self) -> bool {
+        let doomed: Vec<String> = self.0.doomed.lock().keys().cloned().collect();
         for name in doomed {
-            match self.remove(&name).await {
-                Ok(()) => {
-                    tracing::info!(container = name, "removed late");
-                    self.0.doomed.lock().remove(&name);
+            let removed = self.remove(&name).await;
+            let mut all = self.0.doomed.lock();
+            let Some(doomed) = all.get_mut(&name) else {
+                continue;
+            };
+            match removed {
+                Ok(false) if doomed.since.elapsed() < SURELY_ABSENT => {}
+                Ok(was_there) => {
+                    tracing::debug!(container = name, was_there, "removed late");
+                    all.remove(&name);
                 }
                 Err(fault) => {
-                    tracing::warn!(container = name, error = fault.text(), "not removed yet");
+                    if !std::mem::replace(&mut doomed.told, true) {
+                        tracing::warn!(container = name, error = fault.text(), "not removed yet");
+                    }
                 }
             }
         }
         let sweep = self.0.sweep.lock().take();
         if let Some(owned) = sweep {
             match self.left_behind(&owned).await {
-                Ok(names) => {
-                    self.0.doomed.lock().extend(names);
-                    self.0.news.notify_one();
-                }
+                Ok(names) => names.into_iter().for_each(|name| self.doom(name)),
                 Err(_) => *self.0.sweep.lock() = Some(owned),
             }
         }
+        self.0.doomed.lock().is_empty()
     }
 }
 
@@ -369,7 +405,7 @@ fn facts(version: bollard::models::SystemVersion, info: bollard::models::SystemI
     let limits = [
         ("memory", info.memory_limit),
         ("swap", info.swap_limit),
-        ("CPU", info.cpu_cfs_quota),
+        (CPU, info.cpu_cfs_quota),
         ("number of processes", info.pids_limit),
     ];
     let snapshotter = |pair: &Vec<String>| {

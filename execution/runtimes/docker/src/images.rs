@@ -391,6 +391,30 @@ mod tests {
     use sengu_execution::runtime::Resources;
 
     #[test]
+    fn an_image_known_by_another_digest_is_the_same_only_with_all_that_it_is_made_of() {
+        let config: Config = serde_json::from_str(
+            r#"{"architecture":"amd64","os":"linux","rootfs":{"diff_ids":["sha256:a","sha256:b"]},
+                "config":{"Entrypoint":["/worker/x"],"User":"65534:65534"}}"#,
+        )
+        .unwrap();
+        let told = r#"{"Id":"sha256:m","Architecture":"amd64","Os":"linux",
+            "RootFS":{"Type":"layers","Layers":["sha256:a","sha256:b"]},
+            "Config":{"Entrypoint":["/worker/x"],"User":"65534:65534","Cmd":null,"Env":[],
+                      "WorkingDir":"","Labels":{"more":"words"}}}"#;
+        let same = |told: &str| is_same(&serde_json::from_str(told).unwrap(), &config);
+        assert!(same(told), "null, absent and empty are one");
+        for (from, to) in [
+            ("sha256:b", "sha256:c"),
+            ("/worker/x", "/worker/y"),
+            (r#""Env":[]"#, r#""Env":["A=b"]"#),
+            ("65534:65534", "0"),
+            ("amd64", "arm64"),
+        ] {
+            assert!(!same(&told.replace(from, to)), "{from} -> {to}");
+        }
+    }
+
+    #[test]
     fn names_in_the_engine_have_only_letters_that_it_allows() {
         let tag = |kind: &str, version: &str, digest: &str| {
             let image = Image {

@@ -128,11 +128,11 @@ pub fn keep(
         // If this task is dropped in between, the next round or the next life removes it.
         let doom = Doom::new(engine.clone(), handle.0.clone());
         let exit = end(&engine, &handle.0, memory_mb).await;
+        let _ = exited.send(exit);
         match engine.remove(&handle.0).await {
-            Ok(()) => doom.lift(),
+            Ok(_) => doom.lift(),
             Err(_) => drop(doom),
         }
-        let _ = exited.send(exit);
         let mut running = running.lock();
         // What it said last may still be wanted, so the streams of one that nobody has attached to stay.
         if running

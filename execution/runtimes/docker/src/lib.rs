@@ -125,7 +125,12 @@ impl DockerRuntime {
         });
         // From here on it may exist, whatever is answered and whoever still waits for this.
         let doom = Doom::new(self.engine.clone(), name.clone());
-        keep::create(&self.engine, &name, description).await?;
+        if let Err(fault) = keep::create(&self.engine, &name, description).await {
+            if matches!(fault, Fault::Refused(..)) {
+                doom.lift();
+            }
+            return Err(fault);
+        }
         let streams = keep::attach(&self.engine, &name).await?;
         let start = |docker: bollard::Docker| {
             let name = name.clone();
@@ -179,7 +184,7 @@ impl DockerRuntime {
         let gone = self.running.lock().get(handle).map(Running::gone);
         let Some(mut gone) = gone else {
             // Of an earlier life, or gone already.
-            let removed = self.engine.remove(&handle.0).await;
+            let removed = self.engine.remove(&handle.0).await.map(|_| ());
             return removed.map_err(|fault| self.engine.error("remove a container", fault));
         };
         keep::kill(&self.engine, &handle.0).await?;

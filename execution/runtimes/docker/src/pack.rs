@@ -34,7 +34,9 @@ struct PackedFile {
 
 #[derive(Debug, Clone)]
 enum What {
-    Folder,
+    Folder {
+        mode: u32,
+    },
     File {
         from: PathBuf,
         bytes: u64,
@@ -73,10 +75,14 @@ pub fn pack(image: &Image) -> Result<Bundle, String> {
         .map(|file| image.folder.join(file))
         .collect();
     let wrong = |e: io::Error| format!("pack {}: {e}", image.folder.display());
-    let mut files = vec![PackedFile {
-        name: FOLDER.trim_start_matches('/').to_owned(),
-        what: What::Folder,
-    }];
+    let folder = |name: &str, mode| PackedFile {
+        name: name.trim_start_matches('/').to_owned(),
+        what: What::Folder { mode },
+    };
+    let mut files = vec![
+        folder(crate::container::WORK, 0o1777),
+        folder(FOLDER, 0o755),
+    ];
     collect(
         &image.folder,
         FOLDER.trim_start_matches('/'),
@@ -143,7 +149,7 @@ fn collect(
         };
         let what = match link {
             Some(to) => What::Link(to),
-            None if told.is_dir() => What::Folder,
+            None if told.is_dir() => What::Folder { mode: 0o755 },
             None if told.is_file() => What::File {
                 from: path.clone(),
                 bytes: told.len(),
@@ -151,7 +157,7 @@ fn collect(
             },
             None => continue,
         };
-        let is_folder = matches!(what, What::Folder);
+        let is_folder = matches!(what, What::Folder { .. });
         files.push(PackedFile {
             name: name.clone(),
             what,
@@ -167,8 +173,8 @@ fn write_layer(files: &[PackedFile], out: impl Write) -> io::Result<()> {
     let mut tar = tar::Builder::new(out);
     for file in files {
         match &file.what {
-            What::Folder => {
-                let mut header = header(0, 0o755);
+            What::Folder { mode } => {
+                let mut header = header(0, *mode);
                 header.set_entry_type(tar::EntryType::Directory);
                 tar.append_data(&mut header, format!("{}/", file.name), io::empty())?;
             }
@@ -271,5 +277,114 @@ impl Write for Summed {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sengu_execution::runtime::{Resources, RuntimeDecl};
+
+    /// A program that looks linked statically.
+    fn program() -> Vec<u8> {
+        let mut bytes = vec![0; 64];
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        bytes[18] = 62;
+        bytes
+    }
+
+    fn image(folder: &Path, command: &[&str]) -> Image {
+        Image {
+            kind: "x".to_owned(),
+            version: "1.0.0".to_owned(),
+            digest: String::new(),
+            folder: folder.to_owned(),
+            command: command.iter().map(|part| (*part).to_owned()).collect(),
+            runtimes: vec![RuntimeDecl {
+                name: "wasm".to_owned(),
+                archive: None,
+                component: Some("x.wasm".to_owned()),
+            }],
+            resources: Resources::default(),
+            slots: 1,
+        }
+    }
+
+    fn fill(folder: &Path) {
+        std::fs::create_dir_all(folder.join("data/deep")).unwrap();
+        std::fs::write(folder.join("program"), program()).unwrap();
+        let mode = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(folder.join("program"), mode).unwrap();
+        std::fs::write(folder.join("data/deep/a"), "a").unwrap();
+        std::fs::write(folder.join("data/b"), "b").unwrap();
+        std::fs::write(folder.join("x.wasm"), "component").unwrap();
+        std::os::unix::fs::symlink("data/b", folder.join("link")).unwrap();
+        std::os::unix::fs::symlink(folder.join("data/b"), folder.join("absolute")).unwrap();
+    }
+
+    #[test]
+    fn the_same_files_give_the_same_image_wherever_they_lie() {
+        let dir = tempfile::tempdir().unwrap();
+        let pack_in = |name: &str| {
+            let folder = dir.path().join(name);
+            fill(&folder);
+            pack(&image(&folder, &["program", "--flag"])).unwrap()
+        };
+        let (one, two) = (pack_in("one"), pack_in("two"));
+        assert_eq!(one.id, two.id);
+        let mut bytes = Vec::new();
+        one.write("sengu/x:1", &mut bytes).unwrap();
+        let Source::Folder(layer) = &one.source else {
+            panic!("packed of a folder");
+        };
+        let mut names = Vec::new();
+        for entry in tar::Archive::new(layer.reader().unwrap())
+            .entries()
+            .unwrap()
+        {
+            let entry = entry.unwrap();
+            let mode = entry.header().mode().unwrap();
+            names.push(format!("{} {mode:o}", entry.path().unwrap().display()));
+        }
+        let expected = [
+            "tmp/ 1777",
+            "worker/ 755",
+            "worker/absolute 644",
+            "worker/data/ 755",
+            "worker/data/b 644",
+            "worker/data/deep/ 755",
+            "worker/data/deep/a 644",
+            "worker/link 777",
+            "worker/program 755",
+        ];
+        assert_eq!(names, expected);
+        let path = dir.path().join("archive.tar");
+        std::fs::write(&path, bytes).unwrap();
+        let read = crate::archive::read(&path).unwrap();
+        assert_eq!(read.id, one.id, "what is written is read again");
+        let entrypoint = read.config.config.entrypoint.unwrap();
+        assert_eq!(entrypoint, ["/worker/program", "--flag"]);
+    }
+
+    #[test]
+    fn a_folder_without_a_program_to_start_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fill(dir.path());
+        let reason = |command: &[&str]| pack(&image(dir.path(), command)).unwrap_err();
+        assert!(reason(&[]).contains("names no command"));
+        assert!(reason(&["absent"]).contains("has no program absent"));
+        assert!(reason(&["data"]).contains("has no program data"));
+        assert!(reason(&["/bin/sh"]).contains("has no program /bin/sh"));
+        assert!(reason(&["data/../program"]).contains("has no program"));
+        assert!(reason(&["data/b"]).contains("not executable"));
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_packed_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        fill(dir.path());
+        let bundle = pack(&image(dir.path(), &["program"])).unwrap();
+        std::fs::write(dir.path().join("data/b"), "").unwrap();
+        assert!(bundle.write("sengu/x:1", io::sink()).is_err());
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // The tests and the example each use a part.
 
+pub mod live;
+
 use sengu_execution::runtime::{Image, Resources, RuntimeDecl};
 use sengu_runtime_docker::{DEFAULT_NETWORK, DockerRuntime, Settings};
 use std::path::{Path, PathBuf};
@@ -43,6 +45,10 @@ impl Engine {
 
     /// Starts the daemon and waits until it answers.
     pub fn begin(&mut self) {
+        self.begin_with(&[]);
+    }
+
+    pub fn begin_with(&mut self, more: &[&str]) {
         assert!(
             Path::new("/usr/sbin/dockerd").exists(),
             "no dockerd: {HINT}"
@@ -63,6 +69,7 @@ impl Engine {
             .args(["--host", &format!("unix://{}", at("docker.sock"))])
             .args(["--bridge=none", "--iptables=false", "--ip-masq=false"])
             .args(["--shutdown-timeout=1"])
+            .args(more)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)
@@ -75,10 +82,24 @@ impl Engine {
         }
     }
 
-    /// Ends the daemon at once, as a crash would. What it had started lives on.
+    /// Ends the daemon at once, as a crash would. Its containers live on.
     pub fn kill(&mut self) {
         self.signal("KILL");
         self.reap();
+        // Its containerd dies with it. The next daemon takes one that is dead but not yet reaped for alive, and waits
+        // for it without end.
+        let pid_file = self.path().join("exec/containerd/containerd.pid");
+        let pid = std::fs::read_to_string(&pid_file).unwrap_or_default();
+        let lives = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+            stat.is_ok_and(|stat| !stat.contains(") Z "))
+        };
+        let began = Instant::now();
+        while lives() {
+            assert!(began.elapsed() < READY_MAX, "containerd does not die");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = as_root("rm").arg("-f").arg(pid_file).status();
     }
 
     fn signal(&self, signal: &str) {
@@ -192,14 +213,13 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.signal("TERM");
         self.reap();
-        // One that was killed leaves its containerd to the next, which need not end it.
-        let containerd = self.path().join("exec/containerd/containerd.pid");
-        if let Ok(pid) = std::fs::read_to_string(containerd) {
-            let pid = pid.trim();
-            let own = self.path().display().to_string();
-            let is_ours = |line: String| line.contains(&own);
-            if std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(is_ours) {
-                let _ = as_root("kill").args(["-s", "KILL", pid]).status();
+        // What a killed daemon left behind names this folder on its command line.
+        let own = self.path().display().to_string();
+        for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let line = std::fs::read_to_string(process.path().join("cmdline"));
+            if line.is_ok_and(|line| line.contains(&own)) {
+                let pid = process.file_name();
+                let _ = as_root("kill").args(["-s", "KILL"]).arg(pid).status();
             }
         }
         // The daemon leaves mounts behind: the network of the host, and all of its containers when it was killed.
