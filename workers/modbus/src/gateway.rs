@@ -15,6 +15,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 /// A gateway that no task needed for so long gives its connection back: many have only one or two.
 const IDLE: Duration = Duration::from_secs(600);
+/// Idle ones are looked for this often, and only when a task comes.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// Answers of other requests that are thrown away while one is waited for.
 const STRAY_MAX: u32 = 64;
 /// What is kept of when points were written.
@@ -63,7 +65,13 @@ pub struct Answer {
 }
 
 #[derive(Default)]
-pub struct Gateways(Mutex<HashMap<String, Arc<Gateway>>>);
+pub struct Gateways(Mutex<Open>);
+
+#[derive(Default)]
+struct Open {
+    by_address: HashMap<String, Arc<Gateway>>,
+    swept: Option<Instant>,
+}
 
 pub struct Gateway {
     address: String,
@@ -98,24 +106,31 @@ struct Link {
 impl Gateways {
     pub fn of(&self, address: &str) -> Arc<Gateway> {
         let now = Instant::now();
-        let mut all = self.0.lock();
-        all.retain(|_, g| Arc::strong_count(g) > 1 || now - *g.used.lock() < IDLE);
-        let gateway = all.entry(address.to_owned()).or_insert_with(|| {
-            Arc::new(Gateway {
-                address: address.to_owned(),
-                line: tokio::sync::Mutex::default(),
-                used: Mutex::new(now),
-                sets: Mutex::default(),
-                changes: Mutex::default(),
-            })
-        });
+        let mut open = self.0.lock();
+        if open.swept.is_none_or(|at| now - at >= SWEEP_EVERY) {
+            open.swept = Some(now);
+            open.by_address
+                .retain(|_, g| Arc::strong_count(g) > 1 || now - *g.used.lock() < IDLE);
+        }
+        let gateway = open
+            .by_address
+            .entry(address.to_owned())
+            .or_insert_with(|| {
+                Arc::new(Gateway {
+                    address: address.to_owned(),
+                    line: tokio::sync::Mutex::default(),
+                    used: Mutex::new(now),
+                    sets: Mutex::default(),
+                    changes: Mutex::default(),
+                })
+            });
         *gateway.used.lock() = now;
         gateway.clone()
     }
 
     /// Closes all connections that nobody uses.
     pub fn close(&self) {
-        self.0.lock().clear();
+        self.0.lock().by_address.clear();
     }
 }
 

@@ -22,8 +22,17 @@ const IDENTIFIED_FOR: Duration = Duration::from_secs(3_600);
 /// Behind a gateway a device can be swapped without any connection being lost.
 const MET_FOR: Duration = Duration::from_secs(600);
 
+/// Idle ones are looked for this often, and only when a task comes.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
 #[derive(Default)]
-pub struct Targets(Mutex<HashMap<String, Arc<Known>>>);
+pub struct Targets(Mutex<All>);
+
+#[derive(Default)]
+struct All {
+    by_name: HashMap<String, Arc<Known>>,
+    swept: Option<Instant>,
+}
 
 pub struct Known {
     written: serde_json::Value,
@@ -49,15 +58,19 @@ impl Targets {
     pub fn of(&self, task: &Context, profiles: &Set) -> Result<Arc<Known>, Trouble> {
         let now = Instant::now();
         let mut all = self.0.lock();
-        all.retain(|_, known| now - *known.used.lock() < IDLE);
-        if let Some(known) = all.get(&task.target.name)
+        if all.swept.is_none_or(|at| now - at >= SWEEP_EVERY) {
+            all.swept = Some(now);
+            all.by_name
+                .retain(|_, known| now - *known.used.lock() < IDLE);
+        }
+        if let Some(known) = all.by_name.get(&task.target.name)
             && known.is_of(task, profiles)
         {
             *known.used.lock() = now;
             return Ok(known.clone());
         }
         let known = Arc::new(Known::new(task, profiles, None)?);
-        all.insert(task.target.name.clone(), known.clone());
+        all.by_name.insert(task.target.name.clone(), known.clone());
         Ok(known)
     }
 }

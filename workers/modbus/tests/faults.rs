@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{LONG, code, fleet, none, observe, set, set_within, worker, writes};
+use common::{LONG, code, fleet, fleet_of, none, observe, set, set_within, worker, writes};
 use sengu_sdk::{FailureCode, Outcome};
 use serde_json::json;
 use std::time::Duration;
@@ -237,6 +237,21 @@ fn all_units_of_a_gateway_share_one_connection_whatever_comes_at_once() {
         assert!(matches!(ended.outcome, Outcome::Done(_)), "{ended:?}");
     }
     assert_eq!(twin.report()[&fleet[0].name].sessions_max, 1);
+}
+
+#[test]
+fn a_silent_gateway_does_not_hold_up_another() {
+    let (mut twin, fleet) = fleet_of("9");
+    let mut worker = worker();
+    let mut silent = fleet[0].clone();
+    silent.config["requestTimeoutMs"] = json!(20_000);
+    twin.fault(&silent.name, "hang", None, None);
+    let limit = Duration::from_secs(10);
+    let waiting = worker.begin(&silent, &none(), "observe", json!({}), limit);
+    let ended = observe(&mut worker, &fleet[8]);
+    assert!(matches!(ended.outcome, Outcome::Done(_)), "{ended:?}");
+    let ended = worker.wait(waiting, LONG);
+    assert_eq!(code(&ended), Some(FailureCode::Timeout), "{ended:?}");
 }
 
 #[test]

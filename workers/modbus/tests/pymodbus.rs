@@ -228,7 +228,7 @@ fn a_proxy_that_loses_the_answers_of_writes_sees_each_write_once() {
     for (lose, from) in [(Lose::Answer, 21), (Lose::AnswerAndConnection, 24)] {
         let proxy = Lossy::start(&server.address, lose);
         let mut unit = device(&proxy.address, 1);
-        unit.config["requestTimeoutMs"] = json!(700);
+        unit.config["requestTimeoutMs"] = json!(1_500);
         unit.config["retries"] = json!(5);
         for to in from + 1..=from + 3 {
             let ended = set(&mut worker, &unit, "air", json!(to));
@@ -248,7 +248,7 @@ fn a_proxy_that_loses_writes_sees_them_once_and_the_outcome_is_unknown() {
     let mut worker = worker();
     let proxy = Lossy::start(&server.address, Lose::Request);
     let mut unit = device(&proxy.address, 1);
-    unit.config["requestTimeoutMs"] = json!(700);
+    unit.config["requestTimeoutMs"] = json!(1_500);
     unit.config["retries"] = json!(5);
     let limit = Duration::from_secs(6);
     let ended = set_within(&mut worker, &unit, "air", json!(25), limit);

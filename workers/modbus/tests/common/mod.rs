@@ -23,12 +23,17 @@ pub fn none() -> BTreeMap<String, String> {
     BTreeMap::new()
 }
 
-/// Eight devices behind one gateway: two cooling units, a meter of each make, and so on. Impatient, for tests of silence.
+/// Eight devices behind one gateway: two cooling units, a meter of each make, and so on.
 pub fn fleet() -> (TwinProcess, Vec<TargetFrame>) {
-    let twin = TwinProcess::start(WORKER, &["--count", "8", "--prefix", "dev"]);
+    fleet_of("8")
+}
+
+/// Impatient, for tests of silence.
+pub fn fleet_of(count: &str) -> (TwinProcess, Vec<TargetFrame>) {
+    let twin = TwinProcess::start(WORKER, &["--count", count, "--prefix", "dev"]);
     let targets = twin.targets();
     let impatient = |(mut target, _): (TargetFrame, _)| {
-        target.config["requestTimeoutMs"] = json!(800);
+        target.config["requestTimeoutMs"] = json!(2_000);
         target.config["reconnectMs"] = json!(50);
         target
     };
