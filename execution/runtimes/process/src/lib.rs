@@ -1,4 +1,4 @@
-//! The process runtime: a worker is a child process in its own process group.
+//! The process runtime: a worker is a child process within limits, a fence, and groups of its own.
 //!
 //! This crate exists because only it may know of process ids, groups and `/proc`. Linux only. It must never signal a
 //! process that it did not start: a process is known by its id *and* its start time.
