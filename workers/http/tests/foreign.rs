@@ -58,10 +58,13 @@ fn files_behind_nginx_are_observed_by_http_and_https() {
         );
         assert_eq!(ended.facts["vendor"], "Acme");
     }
-    // A sweep on a warm instance keeps its connection: nginx would log a new one as a new TLS session, so count by time.
+    // A sweep on a warm instance keeps its connection.
+    let before = nginx.connections().len();
     for _ in 0..20 {
         observe(&mut worker, &nginx.target("https", secured.clone()));
     }
+    let after = nginx.connections();
+    assert!(after.len() <= before + 2, "{after:?}");
     worker.drain();
 }
 

@@ -58,6 +58,13 @@ impl Peer {
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("access.log")).unwrap_or_default()
     }
+
+    /// The numbers of the connections that requests came by.
+    pub fn connections(&self) -> std::collections::BTreeSet<String> {
+        let log = self.log();
+        let first = log.lines().filter_map(|line| line.split(' ').next());
+        first.map(str::to_owned).collect()
+    }
 }
 
 fn need(path: &str) -> PathBuf {
@@ -144,7 +151,7 @@ pub fn nginx() -> Peer {
             "daemon off; worker_processes 1; pid {root}/pid; error_log {root}/error.log;\n\
              events {{ worker_connections 64; }}\n\
              http {{\n\
-             access_log {root}/access.log;\n\
+             log_format short '$connection \"$request\"'; access_log {root}/access.log short;\n\
              client_body_temp_path {root}/t1; proxy_temp_path {root}/t2; fastcgi_temp_path {root}/t3;\n\
              uwsgi_temp_path {root}/t4; scgi_temp_path {root}/t5;\n\
              types {{ application/json json; text/html html; }} default_type application/json;\n\
