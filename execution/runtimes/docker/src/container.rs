@@ -151,3 +151,100 @@ pub fn isolation(facts: Result<&Facts, &str>, network: &str) -> Vec<String> {
     }
     words
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(defaults: &Defaults, cannot: Vec<&'static str>) -> ContainerCreateBody {
+        let image = Image {
+            kind: "x".to_owned(),
+            version: "1.0.0".to_owned(),
+            digest: "sha256:d".to_owned(),
+            folder: std::path::PathBuf::new(),
+            command: vec!["x".to_owned(), "--flag".to_owned()],
+            runtimes: Vec::new(),
+            resources: Resources {
+                memory_mb: 16,
+                cpus: 8.0,
+                processes: 7,
+            },
+            slots: 1,
+        };
+        let facts = Facts {
+            architecture: "amd64".to_owned(),
+            cpus: 2,
+            version: String::new(),
+            containerd_store: false,
+            seccomp: true,
+            cannot,
+        };
+        describe(&Plan {
+            image: &image,
+            image_id: "sha256:i",
+            defaults,
+            facts: &facts,
+            network: "none",
+            owner: "o",
+            life: "l",
+            label: "x@1.0.0/1",
+            init: false,
+        })
+    }
+
+    #[test]
+    fn an_image_that_says_nothing_gets_the_command_a_path_and_nobody() {
+        let body = described(&Defaults::default(), Vec::new());
+        assert_eq!(body.entrypoint.unwrap(), ["x", "--flag"]);
+        assert_eq!(body.user.unwrap(), USER);
+        assert!(body.env.unwrap().contains(&PATH.to_owned()));
+        let host = body.host_config.unwrap();
+        assert_eq!(
+            host.nano_cpus,
+            Some(2_000_000_000),
+            "no more than there are"
+        );
+        assert_eq!(
+            (host.memory, host.memory_swap),
+            (Some(16 << 20), Some(16 << 20))
+        );
+        assert_eq!(host.pids_limit, Some(7));
+    }
+
+    #[test]
+    fn what_an_image_says_of_itself_stays_and_what_the_kernel_cannot_is_not_asked() {
+        let defaults = Defaults {
+            cmd: Some(vec!["own".to_owned()]),
+            env: Some(vec!["PATH=/opt".to_owned()]),
+            user: Some("app".to_owned()),
+            ..Defaults::default()
+        };
+        let body = described(&defaults, vec![CPU]);
+        assert_eq!((body.entrypoint, body.user), (None, None));
+        assert!(!body.env.unwrap().contains(&PATH.to_owned()));
+        assert_eq!(body.host_config.unwrap().nano_cpus, None);
+    }
+
+    #[test]
+    fn what_is_not_enforced_is_said() {
+        let not = |words: Vec<String>| {
+            let not = words
+                .into_iter()
+                .filter(|word| word.contains("not enforced"));
+            not.count()
+        };
+        let facts = Facts {
+            architecture: String::new(),
+            cpus: 1,
+            version: String::new(),
+            containerd_store: false,
+            seccomp: false,
+            cannot: vec![CPU],
+        };
+        assert_eq!(not(isolation(Ok(&facts), "host")), 3);
+        assert_eq!(not(isolation(Ok(&facts), "none")), 2);
+        assert_eq!(not(isolation(Ok(&facts), "lab")), 3);
+        let away = isolation(Err("the engine is away"), "none");
+        assert_eq!(away.last().unwrap(), "the engine is away");
+    }
+}

@@ -200,8 +200,9 @@ fn bundle(image: &Image) -> Result<Bundle, String> {
         .and_then(|way| way.archive.as_ref())
     {
         Some(archive) => {
-            let path = image.folder.join(archive);
-            crate::archive::read(&path).map_err(|why| format!("its archive {archive}: {why}"))
+            let path = crate::pack::within(&image.folder, archive).map_err(|e| e.to_string());
+            let read = path.and_then(|path| crate::archive::read(&path));
+            read.map_err(|why| format!("its archive {archive}: {why}"))
         }
         None => crate::pack::pack(image),
     }

@@ -52,12 +52,9 @@ pub fn pack(image: &Image) -> Result<Bundle, String> {
     if program.is_empty() {
         return Err("its worker.toml names no command".to_owned());
     }
-    let path = image.folder.join(program);
-    let inside = !Path::new(program).is_absolute() && !program.split('/').any(|part| part == "..");
-    let file = std::fs::metadata(&path)
-        .ok()
-        .filter(|file| inside && file.is_file());
-    let Some(file) = file else {
+    let path = within(&image.folder, program).ok();
+    let file = path.and_then(|path| Some((std::fs::metadata(&path).ok()?, path)));
+    let Some((file, path)) = file.filter(|(file, _)| file.is_file()) else {
         return Err(format!(
             "its folder {} has no program {program}; a container sees nothing else",
             image.folder.display()
@@ -115,6 +112,15 @@ pub fn pack(image: &Image) -> Result<Bundle, String> {
     Bundle::new(config.to_string().into_bytes(), Source::Folder(layer))
 }
 
+/// The file of that name in the folder, wherever links lead, unless they lead out of it.
+pub fn within(folder: &Path, name: &str) -> io::Result<PathBuf> {
+    let path = folder.join(name).canonicalize()?;
+    if Path::new(name).is_absolute() || !path.starts_with(folder.canonicalize()?) {
+        return Err(io::Error::other("it lies outside of the folder"));
+    }
+    Ok(path)
+}
+
 fn collect(
     folder: &Path,
     name: &str,
@@ -140,13 +146,9 @@ fn collect(
             .to_str()
             .ok_or_else(|| io::Error::other("a file name is no text"))?;
         let name = format!("{name}/{own}");
-        let link = std::fs::read_link(&path).ok().filter(|to| to.is_relative());
-        // A link to elsewhere on this machine means the file that is there.
-        let told = if link.is_some() {
-            entry.metadata()?
-        } else {
-            std::fs::metadata(&path)?
-        };
+        let told = entry.metadata()?;
+        // Never followed: it may point to files of this machine that are nobody else's business.
+        let link = std::fs::read_link(&path).ok();
         let what = match link {
             Some(to) => What::Link(to),
             None if told.is_dir() => What::Folder { mode: 0o755 },
@@ -319,7 +321,7 @@ mod tests {
         std::fs::write(folder.join("data/b"), "b").unwrap();
         std::fs::write(folder.join("x.wasm"), "component").unwrap();
         std::os::unix::fs::symlink("data/b", folder.join("link")).unwrap();
-        std::os::unix::fs::symlink(folder.join("data/b"), folder.join("absolute")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", folder.join("absolute")).unwrap();
     }
 
     #[test]
@@ -349,7 +351,7 @@ mod tests {
         let expected = [
             "tmp/ 1777",
             "worker/ 755",
-            "worker/absolute 644",
+            "worker/absolute 777",
             "worker/data/ 755",
             "worker/data/b 644",
             "worker/data/deep/ 755",
@@ -375,7 +377,11 @@ mod tests {
         assert!(reason(&["absent"]).contains("has no program absent"));
         assert!(reason(&["data"]).contains("has no program data"));
         assert!(reason(&["/bin/sh"]).contains("has no program /bin/sh"));
-        assert!(reason(&["data/../program"]).contains("has no program"));
+        let above = dir.path().join("above");
+        fill(&above);
+        let out = pack(&image(&above.join("data"), &["../program"])).unwrap_err();
+        assert!(out.contains("has no program ../program"), "{out}");
+        assert!(reason(&["absolute"]).contains("has no program absolute"));
         assert!(reason(&["data/b"]).contains("not executable"));
     }
 
