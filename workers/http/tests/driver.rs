@@ -38,16 +38,20 @@ fn walk(
 }
 
 fn task(action: &str, params: Value, config: Value) -> Value {
-    let mut whole = json!({"tls": {"plain": true}});
-    whole
-        .as_object_mut()
-        .unwrap()
-        .extend(config.as_object().unwrap().clone());
+    let whole = merged(json!({"tls": {"plain": true}}), config);
     json!({
         "type": "task", "id": "t-1", "fence": "1.1", "action": action, "params": params, "timeout_ms": 10_000,
         "target": {"name": "t", "address": "http://plant:8080", "config": whole},
         "secrets": {"token": "sesame-1", "clientId": "c", "clientSecret": "sesame-2"},
     })
+}
+
+/// The members of both.
+fn merged(mut one: Value, other: Value) -> Value {
+    if let (Value::Object(one), Value::Object(other)) = (&mut one, other) {
+        one.extend(other);
+    }
+    one
 }
 
 fn reply(status: u16, headers: &[(&str, &str)], body: &str) -> Result<Response, Trouble> {
@@ -124,13 +128,9 @@ fn redirects_stay_on_the_origin_and_end() {
 }
 
 fn pump(effect: &str, more: Value) -> Value {
-    let mut request =
+    let request =
         json!({"method": "POST", "path": "/pump", "effect": effect, "body": {"on": true}});
-    request
-        .as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
-    json!({"requests": {"pump": request}})
+    json!({"requests": {"pump": merged(request, more)}})
 }
 
 fn equals() -> Value {

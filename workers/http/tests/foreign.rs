@@ -13,10 +13,9 @@ fn plain(config: Value) -> Value {
 }
 
 fn with(mut config: Value, more: Value) -> Value {
-    config
-        .as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
+    if let (Value::Object(config), Value::Object(more)) = (&mut config, more) {
+        config.extend(more);
+    }
     config
 }
 
