@@ -13,7 +13,7 @@ mod explain;
 pub mod inventory;
 mod metrics;
 mod records;
-mod releases;
+pub mod releases;
 pub mod rollout;
 mod service;
 mod tasks;

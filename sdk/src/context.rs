@@ -1,11 +1,12 @@
 //! What a worker's code sees of one task.
 
+use crate::drill::Drill;
 use crate::serve::Out;
 use sengu_model::wire::worker::{Level, ProbeFrame, Reading, TargetFrame, TaskFrame, WorkerLine};
 use sengu_model::{Failure, FailureCode, TaskId};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 /// A secret value. It has no Display and its Debug shows nothing: take it out only where it is used.
@@ -37,10 +38,16 @@ pub struct Context {
     deadline: Instant,
     cancel: watch::Receiver<bool>,
     out: Out,
+    drill: Option<Arc<Drill>>,
 }
 
 impl Context {
-    pub(crate) fn new(frame: TaskFrame, cancel: watch::Receiver<bool>, out: Out) -> Self {
+    pub(crate) fn new(
+        frame: TaskFrame,
+        cancel: watch::Receiver<bool>,
+        out: Out,
+        drill: Option<Arc<Drill>>,
+    ) -> Self {
         Context {
             id: frame.id,
             action: frame.action,
@@ -55,6 +62,7 @@ impl Context {
             deadline: Instant::now() + Duration::from_millis(frame.timeout_ms),
             cancel,
             out,
+            drill,
         }
     }
 
@@ -158,6 +166,9 @@ impl Context {
     /// Values that are no number (NaN, infinite) are left out: JSON has no form for them.
     pub fn observed(&self, mut readings: Vec<Reading>, facts: BTreeMap<String, Value>) {
         readings.retain(|r| r.value.is_finite());
+        if let Some(drill) = &self.drill {
+            drill.saw(&self.target.name, &facts);
+        }
         self.out.line(&WorkerLine::Reading {
             id: self.id,
             readings,

@@ -20,6 +20,7 @@
 //! ```
 
 mod context;
+mod drill;
 mod serve;
 mod stdio;
 #[cfg(feature = "testing")]
@@ -75,10 +76,25 @@ pub fn run<W: Worker, T: Twin>(
                 manifest: parsed,
             };
             match make(&start) {
-                Ok(worker) => serve::serve(worker, start.manifest),
+                Ok(worker) => serve::serve(worker, start.manifest, None),
                 Err(e) => fail(&e),
             }
         }
+        // As another version that is bad on purpose, to rehearse what a release does about it.
+        Some("drill") => match drill::Drill::parse(arguments) {
+            Ok(drill) => {
+                let folder = std::env::var_os("SENGU_WORKER_FOLDER")
+                    .map_or_else(|| PathBuf::from("."), PathBuf::from);
+                let mut manifest = parsed;
+                manifest.version.clone_from(&drill.version);
+                let start = Start { folder, manifest };
+                match make(&start) {
+                    Ok(worker) => serve::serve(worker, start.manifest, Some(drill)),
+                    Err(e) => fail(&e),
+                }
+            }
+            Err(e) => fail(&e),
+        },
         Some("twin") => match TwinOptions::parse(arguments) {
             Ok(options) => twin::serve::<T>(options),
             Err(e) => fail(&e),
@@ -90,7 +106,7 @@ pub fn run<W: Worker, T: Twin>(
         }
         Some(other) => fail(&format!(
             "unknown argument {other:?}: without arguments it speaks worker protocol v1 on stdin and stdout; \
-             or `twin --count N`, or `manifest`"
+             or `twin --count N`, or `drill --version V --fail FACT=VALUE`, or `manifest`"
         )),
     }
 }

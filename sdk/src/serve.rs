@@ -2,6 +2,7 @@
 //!
 //! It must never block on the host: lines out go through one queue and one writer that writes all that is pending at once.
 
+use crate::drill::Drill;
 use crate::{Context, Worker, stdio};
 use sengu_model::manifest::Manifest;
 use sengu_model::wire::worker::{PROTOCOL, TaskFrame, ToWorker, WorkerLine};
@@ -45,13 +46,17 @@ impl Out {
     }
 }
 
-pub(crate) fn serve<W: Worker>(worker: W, manifest: Manifest) -> ExitCode {
+pub(crate) fn serve<W: Worker>(worker: W, manifest: Manifest, drill: Option<Drill>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     match runtime {
         Ok(runtime) => {
-            let code = runtime.block_on(main_loop(Arc::new(worker), Arc::new(manifest)));
+            let code = runtime.block_on(main_loop(
+                Arc::new(worker),
+                Arc::new(manifest),
+                drill.map(Arc::new),
+            ));
             // Blocking reads of stdin must not hold up the exit.
             runtime.shutdown_background();
             code
@@ -63,7 +68,11 @@ pub(crate) fn serve<W: Worker>(worker: W, manifest: Manifest) -> ExitCode {
     }
 }
 
-async fn main_loop<W: Worker>(worker: Arc<W>, manifest: Arc<Manifest>) -> ExitCode {
+async fn main_loop<W: Worker>(
+    worker: Arc<W>,
+    manifest: Arc<Manifest>,
+    drill: Option<Arc<Drill>>,
+) -> ExitCode {
     let (sender, receiver) = mpsc::unbounded_channel();
     let out = Out(sender);
     let writer = tokio::spawn(write_lines(receiver, stdio::output()));
@@ -96,7 +105,8 @@ async fn main_loop<W: Worker>(worker: Arc<W>, manifest: Arc<Manifest>) -> ExitCo
                                 let (cancel, cancelled) = watch::channel(false);
                                 cancels.insert(frame.id, cancel);
                                 let (worker, out) = (worker.clone(), out.clone());
-                                tasks.spawn(one_task(worker, manifest.clone(), *frame, cancelled, out));
+                                let how = (manifest.clone(), drill.clone());
+                                tasks.spawn(one_task(worker, how, *frame, cancelled, out));
                             }
                             Ok(ToWorker::Cancel { id }) => {
                                 if let Some(cancel) = cancels.get(&id) {
@@ -153,7 +163,7 @@ async fn read_line(
 
 async fn one_task<W: Worker>(
     worker: Arc<W>,
-    manifest: Arc<Manifest>,
+    (manifest, drill): (Arc<Manifest>, Option<Arc<Drill>>),
     frame: TaskFrame,
     cancelled: watch::Receiver<bool>,
     out: Out,
@@ -162,9 +172,19 @@ async fn one_task<W: Worker>(
     let effect = manifest
         .action(&frame.action)
         .map_or(Effect::Once, |a| a.effect);
-    let context = Context::new(frame, cancelled, out.clone());
+    let target = drill.as_ref().map(|_| frame.target.name.clone());
+    let context = Context::new(frame, cancelled, out.clone(), drill.clone());
     let deadline = context.deadline();
-    let outcome = match tokio::time::timeout_at(deadline, caught(worker.run(context))).await {
+    let run = async {
+        let (Some(drill), Some(target)) = (&drill, &target) else {
+            return worker.run(context).await;
+        };
+        match drill.before(target, effect).await {
+            Some(outcome) => outcome,
+            None => drill.after(target, worker.run(context).await),
+        }
+    };
+    let outcome = match tokio::time::timeout_at(deadline, caught(run)).await {
         Ok(Some(outcome)) => outcome,
         Ok(None) if effect == Effect::Read => {
             Outcome::failed(FailureCode::Crashed, "the worker's code panicked")

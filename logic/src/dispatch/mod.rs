@@ -86,8 +86,8 @@ pub struct Payload {
     pub pinned: Option<Box<str>>,
     /// Why this version does it.
     pub chosen: Option<Arc<str>>,
-    /// Out by a version on trial: (kind, version).
-    pub trial: Option<(Arc<str>, Arc<str>)>,
+    /// Out by a version on trial.
+    pub trial: Option<Box<route::OutBy>>,
     /// It repeats a read by another version, to compare.
     pub shadow: Option<Box<shadow::Shadow>>,
 }

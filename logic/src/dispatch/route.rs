@@ -13,6 +13,10 @@ use std::sync::Arc;
 /// Tasks of a version on trial that may be out before the first has ended well. Each one that does lets one more out,
 /// so a bad version meets this many targets and a good one doubles its share with each round.
 pub const TRIAL_FIRST: u64 = 8;
+/// And of each cell: a version that is good for most devices is still new to these.
+const CELL_FIRST: u64 = 4;
+/// Cells counted apart; those beyond share the whole version's allowance.
+const CELLS_MAX: usize = 4_096;
 
 /// How a version does that is being proven.
 #[derive(Default)]
@@ -23,13 +27,31 @@ pub(super) struct Trial {
 }
 
 impl Trial {
-    fn is_full(&self) -> bool {
-        self.out + self.bad >= TRIAL_FIRST + self.good
+    fn is_full(&self, first: u64) -> bool {
+        self.out + self.bad >= first + self.good
+    }
+
+    fn back(&mut self, good: Option<bool>) {
+        self.out = self.out.saturating_sub(1);
+        match good {
+            Some(true) => self.good += 1,
+            Some(false) => self.bad += 1,
+            None => {}
+        }
     }
 }
 
+/// One version on trial.
+#[derive(Default)]
+pub(super) struct OnTrial {
+    all: Trial,
+    cells: HashMap<Cell, Trial>,
+}
+
 /// By kind and version.
-pub(super) type Trials = HashMap<(Arc<str>, Arc<str>), Trial>;
+pub(super) type Trials = HashMap<(Arc<str>, Arc<str>), OnTrial>;
+/// What a task that is out by a version on trial remembers of it.
+pub type OutBy = (Arc<str>, Arc<str>, Cell);
 
 impl Dispatch {
     /// Takes the new catalog: what waits goes where it belongs now.
@@ -75,9 +97,11 @@ impl Dispatch {
             // Nobody there has it ready yet.
             let zone: &str = &target.zone;
             let window = self.window(zone, routes.kind.as_ref(), &route.version);
-            window == 0
-                || (route.trial && self.is_full(&routes.kind, &route.version))
-                || !takes(payload, &route.kind)
+            let full = || {
+                let cell = cell(asked.action, &|key: &str| target.value(&live, key));
+                self.is_full(&routes.kind, &route.version, &cell)
+            };
+            window == 0 || (route.trial && full()) || !takes(payload, &route.kind)
         };
         routes.choose(&asked, |key| target.value(&live, key), closed)
     }
@@ -94,9 +118,12 @@ impl Dispatch {
         size.copied().unwrap_or(0)
     }
 
-    fn is_full(&self, kind: &Arc<str>, version: &Arc<str>) -> bool {
-        let trial = self.trials.get(&(kind.clone(), version.clone()));
-        trial.is_some_and(Trial::is_full)
+    fn is_full(&self, kind: &Arc<str>, version: &Arc<str>, cell: &Cell) -> bool {
+        let Some(trial) = self.trials.get(&(kind.clone(), version.clone())) else {
+            return false;
+        };
+        let of_cell = trial.cells.get(cell);
+        trial.all.is_full(TRIAL_FIRST) || of_cell.is_some_and(|cell| cell.is_full(CELL_FIRST))
     }
 
     /// Chooses again for a task that waits. False when it went to another queue, or ended.
@@ -173,10 +200,16 @@ impl Dispatch {
             .rules
             .iter()
             .find(|r| *r.version == *version && r.trial);
-        let trial = route.map(|route| (routes.kind.clone(), route.version.clone()));
-        if let Some(trial) = trial {
-            self.trials.entry(trial.clone()).or_default().out += 1;
-            payload.trial = Some(trial);
+        if let Some(route) = route {
+            let (kind, version) = (routes.kind.clone(), route.version.clone());
+            let cell = cell_of(payload);
+            let of_version = (kind.clone(), version.clone());
+            let trial = self.trials.entry(of_version).or_default();
+            trial.all.out += 1;
+            if trial.cells.len() < CELLS_MAX || trial.cells.contains_key(&cell) {
+                trial.cells.entry(cell.clone()).or_default().out += 1;
+            }
+            payload.trial = Some(Box::new((kind, version, cell)));
         }
     }
 
@@ -185,14 +218,13 @@ impl Dispatch {
         let Some(task) = self.lanes.get_mut(id) else {
             return;
         };
-        if let Some(trial) = task.payload.trial.take()
-            && let Some(trial) = self.trials.get_mut(&trial)
-        {
-            trial.out = trial.out.saturating_sub(1);
-            match good {
-                Some(true) => trial.good += 1,
-                Some(false) => trial.bad += 1,
-                None => {}
+        if let Some(out) = task.payload.trial.take() {
+            let (kind, version, cell) = *out;
+            if let Some(trial) = self.trials.get_mut(&(kind, version)) {
+                trial.all.back(good);
+                if let Some(cell) = trial.cells.get_mut(&cell) {
+                    cell.back(good);
+                }
             }
         }
     }

@@ -21,6 +21,8 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 /// How long nothing must happen before it counts as not happening.
 pub const QUIET: Duration = Duration::from_millis(300);
 
+pub mod fleet;
+
 pub struct Bench {
     pub logic: Arc<Logic>,
     pub broker: MemoryBroker,
@@ -45,9 +47,10 @@ pub struct Sent {
     pub taken_at: i64,
 }
 
-fn offer() -> WorkerOffer {
-    let manifest = json!({
-        "name": "toy", "version": "1.0.0", "protocol": 1, "command": ["./toy"], "slots": 8,
+/// The manifest of the made-up worker `toy` in some version.
+pub fn toy(version: &str) -> Value {
+    json!({
+        "name": "toy", "version": version, "protocol": 1, "command": ["./toy"], "slots": 8,
         "limits": {"sessions": 4, "cooldown_ms": 50},
         "action": [
             {"name": "observe", "effect": "read"},
@@ -56,7 +59,11 @@ fn offer() -> WorkerOffer {
             {"name": "cycled", "effect": "read", "internal": true},
             {"name": "fire", "effect": "once"},
         ],
-    });
+    })
+}
+
+fn offer() -> WorkerOffer {
+    let manifest = toy("1.0.0");
     WorkerOffer {
         v: 1,
         manifest: serde_json::from_value(manifest).unwrap(),
@@ -159,8 +166,14 @@ impl Bench {
             json!({"kind": kind, "version": "1.0.0", "digest": "", "slots_max": slots, "slots_busy": 0,
                 "instances": 1, "restarts": 0, "ended": 0, "failed": 0, "complaints": []})
         };
+        self.announce_pools(zone, &[pool("toy"), pool("other")])
+            .await;
+    }
+
+    /// Says which pools the execution environment of a zone has, and waits until logic knows.
+    pub async fn announce_pools(&self, zone: &str, pools: &[Value]) {
         let wee = json!({"v": 1, "name": format!("wee-{zone}"), "zone": zone, "sengu_version": "0", "runtimes": [],
-            "isolation": [], "pools": [pool("toy"), pool("other")], "at": "2026-01-01T00:00:00Z"});
+            "isolation": [], "pools": pools, "at": "2026-01-01T00:00:00Z"});
         let announced: WeeAnnouncement = serde_json::from_value(wee).unwrap();
         let body = serde_json::to_vec(&announced).unwrap();
         let key = format!("wee/wee-{zone}");
