@@ -195,6 +195,24 @@ pub fn manifest_text(from: impl Read) -> Result<String, ImageError> {
     }
 }
 
+/// Whether a tar of any form has one of these files at its top. Reads heads only, and no more than those of as many
+/// files as an image may have.
+///
+/// # Errors
+/// When it is no tar, or cannot be read.
+pub fn tar_has(from: impl Read + io::Seek, wanted: &[&str]) -> io::Result<bool> {
+    let mut archive = tar::Archive::new(from);
+    for entry in archive.entries_with_seek()?.take(IMAGE_FILES_MAX) {
+        let entry = entry?;
+        let name = entry.path_bytes();
+        let name = name.strip_prefix(b"./").unwrap_or(&name);
+        if wanted.iter().any(|wanted| wanted.as_bytes() == name) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Passes bytes on, counts them and makes their SHA-256.
 pub struct Hashing<W> {
     to: W,
@@ -276,6 +294,15 @@ mod tests {
         let given = FILES.map(|(n, e, t)| (n.to_owned(), e, t.to_owned()));
         assert_eq!(seen, given);
         assert_eq!(manifest_text(&tar[..]).unwrap(), "name = \"w\"");
+    }
+
+    #[test]
+    fn a_tar_is_known_by_what_is_at_its_top() {
+        let (tar, ..) = pack(&FILES).unwrap();
+        let has = |name: &str| tar_has(io::Cursor::new(&tar), &["x", name]).unwrap();
+        assert!(has("worker.toml"));
+        assert!(!has("w") && !has("bin"));
+        assert!(tar_has(io::Cursor::new([1_u8; 2_000]), &["x"]).is_err());
     }
 
     #[test]

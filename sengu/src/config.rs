@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use sengu_logic::api::serve::TlsFiles;
 use sengu_model::quantity::Duration;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -19,11 +20,37 @@ pub struct Config {
     pub zone: Option<String>,
     /// Folder with one folder per worker; default `workers` beside the program.
     pub workers: Option<PathBuf>,
+    /// Labels of this machine's execution environment.
+    pub labels: BTreeMap<String, String>,
+    /// Execution alone: the join file of the logic role, or its data directory.
+    pub join: Option<PathBuf>,
+    /// Logic: where execution environments of other machines join. Anything but loopback needs `tls`.
+    pub listen_join: Option<SocketAddr>,
+    pub docker: Docker,
     /// How long ended tasks are kept; default 7d.
     pub retention: Option<Duration>,
     /// Filter of the log on stderr, such as `info` or `info,sengu_logic=debug`; default `info`.
     pub log: Option<String>,
     pub tls: Option<Tls>,
+}
+
+/// How workers run in containers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Docker {
+    /// Socket of the Docker Engine; default /var/run/docker.sock.
+    pub socket: Option<PathBuf>,
+    /// Network of the containers; default `host`, since workers must reach whatever this machine reaches.
+    pub network: String,
+}
+
+impl Default for Docker {
+    fn default() -> Self {
+        Docker {
+            socket: None,
+            network: "host".to_owned(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

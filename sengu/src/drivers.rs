@@ -2,9 +2,15 @@
 
 // drivers: begin (written by cargo xtask sync)
 pub mod stores {
+    pub use sengu_store_directory as directory;
     pub use sengu_store_sqlite as sqlite;
 }
+pub mod brokers {
+    pub use sengu_broker_link as link;
+}
 pub mod runtimes {
+    pub use sengu_runtime_docker as docker;
     pub use sengu_runtime_process as process;
+    pub use sengu_runtime_wasm as wasm;
 }
 // drivers: end

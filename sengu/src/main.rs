@@ -13,5 +13,13 @@ mod output;
 mod up;
 
 fn main() -> std::process::ExitCode {
+    // The WASM runtime compiles components in a child of its own, which is this program too.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments
+        .next()
+        .is_some_and(|first| first == "wasm-compile")
+    {
+        return drivers::runtimes::wasm::compile_main(arguments);
+    }
     cli::main()
 }

@@ -1,0 +1,218 @@
+//! The logic role, with or without an execution environment in the same process.
+
+use super::files::{private_folder, seal_key, token, write_private};
+use super::{Settings, ended_by, execution, join, version};
+use crate::config::Config;
+use crate::drivers;
+use crate::drivers::brokers::link::{self, JoinToken, Listener};
+use anyhow::{Context as _, Result, bail};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use sengu_interconnect::{Broker, MemoryBroker};
+use sengu_logic::api::serve::{Tls, TlsFiles, may_listen, serve};
+use sengu_logic::{Logic, LogicConfig};
+use sengu_store::{Store, StoreError};
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+const RETENTION_DEFAULT_MS: u64 = 7 * 86_400_000;
+/// Linux takes socket names of less than this.
+const SOCKET_BYTES_MAX: usize = 108;
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot be started; what is wrong and where.
+pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()> {
+    let files = config.tls_files();
+    may_listen(settings.listen, files.is_some())?;
+    let tls = match &files {
+        Some(files) => Some(Tls::load(files).await?),
+        None => None,
+    };
+
+    private_folder(data)?;
+    let store = drivers::stores::sqlite::SqliteStore::open(&data.join("store"));
+    let store: Arc<dyn Store> = match store {
+        Ok(store) => Arc::new(store),
+        Err(StoreError::InUse { .. }) => bail!(
+            "another sengu runs on {}: end it, or give this one its own directory with --data",
+            data.display()
+        ),
+        Err(e) => return Err(e).context("open the store"),
+    };
+    let blobs = drivers::stores::directory::DirectoryBlobs::open(&data.join("blobs"))
+        .context("open the store of images")?;
+    let token = token(&data.join("token"))?;
+    let sealed = !store
+        .records("Secret", None, 1)
+        .await
+        .context("read the store")?
+        .is_empty();
+    let seal_key = seal_key(&data.join("seal.key"), sealed)?;
+    let listen = settings.listen;
+    let listener = TcpListener::bind(listen).with_context(|| format!("listen on {listen}"))?;
+    let address = listener
+        .local_addr()
+        .context("read the listener's address")?;
+
+    let bundled = crate::images::find(&settings.workers)?;
+    if bundled.offers.is_empty() {
+        tracing::warn!(folder = %settings.workers.display(), "no worker came with this program");
+    }
+    let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new());
+    let mut roles = vec!["logic".to_owned()];
+    if settings.execution {
+        roles.push("execution".to_owned());
+    }
+    let logic = Logic::start(
+        LogicConfig {
+            seal_key: seal_key.clone(),
+            token,
+            bundled: bundled.offers.clone(),
+            bundles: Arc::new(bundled.clone()),
+            blobs: Arc::new(blobs),
+            sengu_version: version(),
+            roles,
+            retention_ms: config.retention.map_or(RETENTION_DEFAULT_MS, |r| r.ms),
+        },
+        store,
+        broker.clone(),
+    )
+    .await?;
+    tokio::spawn(crate::memory::give_back_after(
+        logic.shared.revision.subscribe(),
+    ));
+    let (stop, stopping) = watch::channel(false);
+    let joined = joinable(
+        &settings,
+        data,
+        &broker,
+        &seal_key,
+        files.as_ref(),
+        &stopping,
+    )?;
+    let wee = match settings.execution {
+        true => Some(execution::start(
+            &settings, data, broker, &bundled, seal_key, true,
+        )?),
+        false => None,
+    };
+
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    // A listener on all addresses is reached here by loopback.
+    let here = match address.ip() {
+        ip if !ip.is_unspecified() => address,
+        std::net::IpAddr::V4(_) => (std::net::Ipv4Addr::LOCALHOST, address.port()).into(),
+        std::net::IpAddr::V6(_) => (std::net::Ipv6Addr::LOCALHOST, address.port()).into(),
+    };
+    let url = format!("{scheme}://{here}");
+    write_private(&data.join("endpoint"), format!("{url}\n").as_bytes())?;
+    eprintln!("sengu {} serves {url} from {}", version(), data.display());
+    eprintln!("try: sengu --data {} get workers", data.display());
+
+    let mut waiting = stopping.clone();
+    let serving = tokio::spawn(serve(logic.clone(), listener, tls, async move {
+        // An error means that the sender is gone, which is also the end.
+        let _ = waiting.wait_for(|s| *s).await;
+    }));
+    tokio::pin!(serving);
+    tokio::select! {
+        signal = ended_by() => tracing::info!(signal = signal?, "ending: tasks in hand may finish"),
+        served = &mut serving => served.context("serve the API")??,
+    }
+    if let Some(wee) = wee {
+        wee.drain().await;
+    }
+    let _ = stop.send(true);
+    if !serving.is_finished() {
+        serving.await.context("serve the API")??;
+    }
+    logic.stop().await;
+    for link in joined {
+        link.abort();
+    }
+    Ok(())
+}
+
+/// Lets execution environments join, and writes how: over a socket of the data directory, and over TCP if asked for.
+fn joinable(
+    settings: &Settings,
+    data: &Path,
+    broker: &Arc<dyn Broker>,
+    seal_key: &sengu_model::seal::SealKey,
+    files: Option<&TlsFiles>,
+    stopping: &watch::Receiver<bool>,
+) -> Result<Vec<JoinHandle<()>>> {
+    let token = join::token(&data.join("join.token"))?;
+    let mut links = Vec::new();
+    let mut serve = |listener: Listener, token: JoinToken, tls| {
+        let (broker, mut stopping) = (broker.clone(), stopping.clone());
+        links.push(tokio::spawn(async move {
+            let stop = async move {
+                let _ = stopping.wait_for(|s| *s).await;
+            };
+            if let Err(error) = link::serve(broker, listener, token, tls, stop).await {
+                tracing::error!(%error, "execution environments can no longer join");
+            }
+        }));
+    };
+    let socket = data
+        .canonicalize()
+        .unwrap_or_else(|_| data.to_owned())
+        .join("interconnect.sock");
+    let mut url = None;
+    if socket.as_os_str().len() < SOCKET_BYTES_MAX {
+        let _ = std::fs::remove_file(&socket);
+        let listener = tokio::net::UnixListener::bind(&socket)
+            .with_context(|| format!("listen on {}", socket.display()))?;
+        serve(Listener::Unix(listener), token.clone(), None);
+        url = Some(format!("unix://{}", socket.display()));
+    } else {
+        tracing::warn!(
+            socket = %socket.display(),
+            "its name is too long for a socket: execution environments can join over --listen-join only"
+        );
+    }
+    let mut ca = None;
+    if let Some(address) = settings.listen_join {
+        let tls = match files {
+            Some(files) => Some(tls_config(files)?),
+            None => None,
+        };
+        let listener =
+            TcpListener::bind(address).with_context(|| format!("listen on {address}"))?;
+        listener
+            .set_nonblocking(true)
+            .context("set up a listener")?;
+        let address = listener
+            .local_addr()
+            .context("read the listener's address")?;
+        let listener = Listener::Tcp(tokio::net::TcpListener::from_std(listener)?);
+        listener.check(tls.is_some())?;
+        let scheme = if tls.is_some() { "tls" } else { "tcp" };
+        url = Some(format!("{scheme}://{address}"));
+        ca = files.map(|files| files.cert.clone());
+        serve(listener, token.clone(), tls);
+    }
+    if let Some(url) = url {
+        join::write(&data.join("join"), &url, &token, seal_key, ca.as_deref())?;
+    }
+    Ok(links)
+}
+
+fn tls_config(files: &TlsFiles) -> Result<Arc<rustls::ServerConfig>> {
+    let chain = CertificateDer::pem_file_iter(&files.cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .with_context(|| format!("read {}", files.cert.display()))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .with_context(|| format!("read {}", files.key.display()))?;
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .with_context(|| format!("use {} and {}", files.cert.display(), files.key.display()))?;
+    Ok(Arc::new(config))
+}
