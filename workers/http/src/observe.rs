@@ -158,8 +158,8 @@ impl Seen {
     }
 
     fn push(&mut self, reading: Reading) {
-        let labels = reading.labels.iter().map(|(k, v)| k.len() + v.len() + 8);
-        let bytes = reading.name.len() + reading.unit.len() + 64 + labels.sum::<usize>();
+        // As it will be written: a label of control characters is six times as long then.
+        let bytes = serde_json::to_vec(&reading).map_or(0, |json| json.len() + 1);
         // Room is kept for the worker's own two readings per source.
         let most = limits::READINGS_MAX - 2 * limits::SOURCES_MAX;
         if self.readings.len() >= most || self.bytes + bytes > limits::OBSERVED_BYTES_MAX {

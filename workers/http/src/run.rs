@@ -200,9 +200,15 @@ pub async fn probe(client: &Client, planned: &Planned, lost: Option<&Probe>) -> 
     let waits = until_ms.min(client.deadline_ms);
     match read_back::read_back(client, look, planned.any_content_type, waits, reached).await {
         Seen::Reached(after) => Outcome::result(json!({"happened": true, "after": after})),
-        // "No" only when its time to come true is over.
-        Seen::NotInTime(Some(now)) if client.io.now_ms() >= until_ms => {
-            Outcome::result(json!({"happened": false, "after": now}))
+        // "No" only by a look after its time to come true is over.
+        Seen::NotInTime(_) if client.io.now_ms() >= until_ms => {
+            match read_back::look(client, look, planned.any_content_type).await {
+                Ok(now) => {
+                    let happened = look.reached(before, &now);
+                    Outcome::result(json!({"happened": happened, "after": now}))
+                }
+                Err(_) => Outcome::result(json!({"happened": null})),
+            }
         }
         Seen::NotInTime(_) => Outcome::result(json!({"happened": null})),
         Seen::Cancelled(_) => Outcome::Cancelled {

@@ -383,3 +383,66 @@ fn a_cancelled_task_ends_where_that_is_safe() {
     };
     assert_eq!(code(&end), FailureCode::Unreachable);
 }
+
+#[test]
+fn a_probe_says_no_only_by_a_look_that_worked() {
+    let counter = json!({"readBack": {"path": "/pump", "pointer": "/boots", "changes": true, "settleMs": 5_000}});
+    let mut whole = task(
+        "request.change.probe",
+        json!({"request": "pump"}),
+        pump("probe", counter),
+    );
+    whole["probe"] = json!({"since": "2027-01-15T08:00:00.000Z", "checkpoint": {"request": "pump", "before": 7}});
+    let boots = |n: u64| reply(200, &[], &json!({"boots": n}).to_string());
+    type Play<'a> = &'a dyn Fn(usize) -> Result<Response, Trouble>;
+    let table: [(Play, Value); 4] = [
+        (&|_| boots(7), json!(false)),
+        (&|looks| boots(if looks > 3 { 8 } else { 7 }), json!(true)),
+        (
+            &|looks| {
+                if looks > 3 {
+                    Err(Trouble::unreachable("x"))
+                } else {
+                    boots(7)
+                }
+            },
+            Value::Null,
+        ),
+        (&|_| Err(Trouble::unreachable("x")), Value::Null),
+    ];
+    for (play, want) in table {
+        let mut looks = 0;
+        let (end, _, took) = walk(&whole, &fresh(), |_| {
+            looks += 1;
+            play(looks)
+        });
+        let Outcome::Done(done) = end.outcome else {
+            panic!("{:?}", end.outcome)
+        };
+        assert_eq!(done.result.expect("an answer")["happened"], want);
+        assert!(want == true || took >= 5_000, "{took}");
+    }
+}
+
+#[test]
+fn an_observation_fits_into_a_line() {
+    let label = "\u{1}".repeat(256);
+    let names: Vec<Value> = (0..1_500).map(|n| json!({"w": n, "name": label})).collect();
+    let config = json!({"sources": [{"path": "/a", "readings": [
+        {"name": "power_watts", "pointer": "/*/w", "labels": {"name": "/*/name"}},
+    ]}]});
+    let body = Value::Array(names).to_string();
+    let (end, _, _) = walk(&task("observe", json!({}), config), &fresh(), |_| {
+        reply(200, &[], &body)
+    });
+    let bytes = serde_json::to_vec(&end.readings).expect("JSON").len();
+    assert!((500_000..900_000).contains(&bytes), "{bytes}");
+    let Outcome::Done(done) = end.outcome else {
+        panic!("{:?}", end.outcome)
+    };
+    assert!(
+        done.result.expect("says so")["missing"]
+            .to_string()
+            .contains("more than an observation holds")
+    );
+}
