@@ -7,7 +7,8 @@ use common::{House, echo};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sengu_interconnect::{
-    Broker, BrokerError, Delivery, Directory, MemoryBroker, Message, Queue, Subscription, Tag,
+    Broker, BrokerError, Delivery, Directory, Entries, MemoryBroker, Message, Queue, Subscription,
+    Tag,
 };
 use sengu_model::wire::envelope::Event;
 use sengu_model::{Effect, Outcome};
@@ -68,7 +69,13 @@ impl Broker for Line {
     }
 
     fn directory(&self, prefix: String) -> BoxFuture<'_, Result<Box<dyn Directory>, BrokerError>> {
-        self.broker.directory(prefix)
+        async move {
+            self.check()?;
+            let behind = self.broker.directory(prefix).await?;
+            let cut = self.cut.subscribe();
+            Ok(Box::new(CuttableDirectory { behind, cut }) as Box<dyn Directory>)
+        }
+        .boxed()
     }
 
     fn lacks(&self) -> Vec<String> {
@@ -103,6 +110,24 @@ impl Subscription for Cuttable {
 
     fn set_credit(&mut self, credit: u32) {
         self.behind.set_credit(credit);
+    }
+}
+
+struct CuttableDirectory {
+    behind: Box<dyn Directory>,
+    cut: watch::Receiver<bool>,
+}
+
+impl Directory for CuttableDirectory {
+    fn next(&mut self) -> BoxFuture<'_, Result<Entries, BrokerError>> {
+        async move {
+            tokio::select! {
+                biased;
+                _ = self.cut.wait_for(|cut| *cut) => Err(BrokerError::Away(None)),
+                entries = self.behind.next() => entries,
+            }
+        }
+        .boxed()
     }
 }
 
@@ -172,5 +197,30 @@ async fn work_is_cancelled_before_its_leases_end() {
     );
     let next = house.ask("echo", "noop", Effect::Idempotent);
     assert_eq!(house.run(&next).await.event, Event::Ended, "it goes on");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_comes_back_empty_changes_nothing_at_once() {
+    let (mut house, cut) = house().await;
+    let first = house.ask("echo", "noop", Effect::Idempotent);
+    assert_eq!(house.run(&first).await.event, Event::Ended);
+    house.wish(true, false).await;
+    house
+        .wait_for("cordoned", |status| status.spec.cordoned)
+        .await;
+    // As after a restart of a logic whose broker forgets.
+    cut.send_replace(true);
+    house.retain("wee-spec/wee-1", None).await;
+    house.withdraw("echo", "1.0.0").await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    cut.send_replace(false);
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let status = house.status();
+    assert!(status.spec.cordoned, "{status:?}");
+    assert_eq!(status.pools.len(), 1);
+    house.wish(false, false).await;
+    let next = house.ask("echo", "noop", Effect::Idempotent);
+    assert_eq!(house.run(&next).await.event, Event::Ended);
     house.close().await;
 }

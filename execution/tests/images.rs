@@ -34,12 +34,14 @@ fn image(name: &str, version: &str) -> (WorkerOffer, Vec<u8>) {
     let mut packer = Packer::new(Vec::new());
     let mut file = |name: &str, executable, content: &[u8]| {
         let bytes = content.len() as u64;
-        packer.file(name, executable, bytes, content).unwrap();
+        packer
+            .file(name, executable, bytes, content)
+            .expect("a file fits");
     };
     file("lib/ballast", false, &ballast);
     file("run", true, &script);
     file("worker.toml", false, text.as_bytes());
-    let (tar, bytes, digest) = packer.finish().unwrap();
+    let (tar, bytes, digest) = packer.finish().expect("an image");
     let offer = WorkerOffer {
         bytes,
         ..offer(&manifest, &digest)
@@ -77,15 +79,19 @@ impl Blobs {
         let asked: Arc<Mutex<Vec<BlobRequest>>> = Arc::default();
         let noted = asked.clone();
         let task = tokio::spawn(async move {
-            let mut requests = broker.subscribe(Queue::blobs(), 64).await.unwrap();
+            let mut requests = broker
+                .subscribe(Queue::blobs(), 64)
+                .await
+                .expect("subscribe");
             loop {
-                let deliveries = requests.receive(1).await.unwrap();
+                let deliveries = requests.receive(1).await.expect("receive");
                 for delivery in deliveries {
-                    requests.ack(&[delivery.tag]).unwrap();
-                    let request: BlobRequest = serde_json::from_slice(&delivery.body).unwrap();
+                    requests.ack(&[delivery.tag]).expect("ack");
+                    let request: BlobRequest =
+                        serde_json::from_slice(&delivery.body).expect("a request");
                     assert_eq!(request.wee, "wee-1");
                     let before = {
-                        let mut noted = noted.lock().unwrap();
+                        let mut noted = noted.lock().expect("no panic before");
                         noted.push(request.clone());
                         noted.len() - 1
                     };
@@ -95,9 +101,9 @@ impl Blobs {
                     };
                     let message = Message {
                         queue: Queue::wee(&request.wee),
-                        body: serde_json::to_vec(&command).unwrap().into(),
+                        body: serde_json::to_vec(&command).expect("JSON").into(),
                     };
-                    broker.publish(vec![message]).await.unwrap();
+                    broker.publish(vec![message]).await.expect("publish");
                 }
             }
         });
@@ -105,7 +111,7 @@ impl Blobs {
     }
 
     fn asked(&self) -> Vec<BlobRequest> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().expect("no panic before").clone()
     }
 }
 
@@ -116,7 +122,7 @@ impl Drop for Blobs {
 }
 
 fn part(tar: &[u8], request: &BlobRequest, reply: &Reply) -> Option<WeeCommand> {
-    let from = usize::try_from(request.offset).unwrap();
+    let from = usize::try_from(request.offset).expect("an offset");
     let (most, error) = match reply {
         Reply::Nothing => return None,
         Reply::Error(why) => (0, Some((*why).to_owned())),
@@ -154,9 +160,9 @@ fn cache(house: &House) -> PathBuf {
 }
 
 fn files(house: &House) -> Vec<String> {
-    let entries = std::fs::read_dir(cache(house)).unwrap();
+    let entries = std::fs::read_dir(cache(house)).expect("a cache");
     let mut names: Vec<String> = entries
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .map(|e| e.expect("an entry").file_name().display().to_string())
         .collect();
     names.sort();
     names
@@ -164,7 +170,7 @@ fn files(house: &House) -> Vec<String> {
 
 async fn broken(house: &House, kind: &str) -> String {
     let pool = house.pool_until(kind, |p| p.broken.is_some()).await;
-    pool.broken.unwrap()
+    pool.broken.expect("it is")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -172,10 +172,10 @@ async fn announced(house: &House) -> Option<WeeAnnouncement> {
         .broker
         .directory("wee/wee-1".to_owned())
         .await
-        .unwrap();
-    let entries = directory.next().await.unwrap();
+        .expect("a directory");
+    let entries = directory.next().await.expect("entries");
     let (_, value) = entries.into_iter().next()?;
-    Some(serde_json::from_slice(&value?).unwrap())
+    Some(serde_json::from_slice(&value?).expect("an announcement"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
