@@ -11,7 +11,9 @@
 //! | anything else | writes the line back |
 //!
 //! At the end of stdin it exits with status 0, unless it is deaf. Runtimes without processes leave `child` out: see
-//! [`Mirror::has_children`].
+//! [`Mirror::has_children`]. Runtimes that speak frames themselves pass [`frames`] instead.
+
+pub mod frames;
 
 use crate::runtime::{Attached, Exit, Handle, Image, Output, Runtime};
 use std::future::Future;
