@@ -7,6 +7,8 @@ use futures::StreamExt as _;
 use sengu_model::Problem;
 use serde::{Serialize, de::DeserializeOwned};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// To open a connection. The server is near; a person waits.
@@ -85,6 +87,8 @@ pub enum ClientError {
         #[source]
         source: reqwest::Error,
     },
+    #[error("{url} has taken nothing for {seconds}s")]
+    Stalled { url: String, seconds: u64 },
     #[error("{url} gave no whole answer")]
     Broken {
         url: String,
@@ -336,6 +340,47 @@ impl Client {
             Err(ClientError::Broken { .. }) => attempt().await,
             other => other,
         }
+    }
+
+    /// Sends a body that is made while it is sent: at most as fast as it is taken, and for as long as it gets on.
+    /// It is not repeated when the answer is lost.
+    pub async fn upload<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: Query<'_>,
+        parts: impl futures::Stream<Item = std::io::Result<bytes::Bytes>> + Send + 'static,
+    ) -> Result<T> {
+        let taken = Arc::new(AtomicU64::new(0));
+        let count = taken.clone();
+        let counted = parts.inspect(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        let request = self
+            .request(reqwest::Method::POST, path, query)
+            .header("content-type", "application/x-tar")
+            .body(reqwest::Body::wrap_stream(counted));
+        let answered = async {
+            let answer = self.send(request).await?;
+            self.body(answer).await
+        };
+        let mut answered = std::pin::pin!(answered);
+        let body = loop {
+            let before = taken.load(Ordering::Relaxed);
+            match tokio::time::timeout(ANSWER_MAX, &mut answered).await {
+                Ok(body) => break body?,
+                Err(_) if taken.load(Ordering::Relaxed) > before => {}
+                Err(_) => {
+                    return Err(ClientError::Stalled {
+                        url: self.base.clone(),
+                        seconds: ANSWER_MAX.as_secs(),
+                    });
+                }
+            }
+        };
+        serde_json::from_slice(&body).map_err(|source| ClientError::Shape {
+            url: self.base.clone(),
+            source,
+        })
     }
 
     pub async fn put<T: DeserializeOwned>(

@@ -62,6 +62,8 @@ Exit codes:
     1  diff: there are differences
        run, observe, retry: a target failed, is unknown, cancelled or expired
        worker check: the worker does not keep the protocol
+       promote --wait: all of it or a part went back
+       wee upgrade: one did not come back, or one that was named cannot be upgraded
     2  the command line or a local file is wrong; nothing was sent
     3  the server refused the request (a problem with a 4xx status); nothing was changed
     4  the server cannot be reached, does not accept the token, or cannot answer (5xx)

@@ -116,10 +116,13 @@ async fn objects(args: &Args, client: &Client) -> anyhow::Result<Vec<(Noun, Stri
 }
 
 fn deletable(noun: Noun) -> anyhow::Result<Noun> {
-    if noun == Noun::Task {
-        bail!("tasks are cancelled, not deleted: sengu cancel t-...");
+    match noun {
+        Noun::Task => bail!("tasks are cancelled, not deleted: sengu cancel t-..."),
+        Noun::Release => bail!(
+            "a Release goes with the last version of its kind: sengu delete worker/KIND@VERSION"
+        ),
+        _ => Ok(noun),
     }
-    Ok(noun)
 }
 
 /// Kind and name of every document; the last declared go first, so that users of a Secret go before it.

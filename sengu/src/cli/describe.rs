@@ -1,7 +1,7 @@
 //! `sengu describe`: all about one object, for a person.
 
 use super::nouns::{Noun, object};
-use super::{Context, views};
+use super::{Context, releases, views, wees, workers};
 use crate::client::{Client, encode};
 use crate::exit::Exit;
 use crate::output::{self, Cell, Paint, Table, Tone, safe, span};
@@ -10,6 +10,8 @@ use std::fmt::Write as _;
 use views::{number, pairs, scalar, text};
 
 /// All about one object
+///
+/// Example: sengu describe worker/redfish@1.5.0
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// KIND/NAME, KIND NAME, or the id of a task or run
@@ -25,6 +27,10 @@ const READINGS_MAX: usize = 200;
 pub async fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let (noun, name) = object(&args.what)?;
     let client = context.client()?;
+    let name = match noun {
+        Noun::Worker => workers::resolve(&client, &name).await?,
+        _ => name,
+    };
     let mut item: Value = client.get(&noun.path(&name), &[]).await?;
     super::live::refresh(&client, noun, std::slice::from_mut(&mut item)).await?;
     let mut page = Page {
@@ -34,8 +40,9 @@ pub async fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     match noun {
         Noun::Target => target(&mut page, &client, &item).await?,
         Noun::Run => run_(&mut page, &client, &item).await?,
-        Noun::Worker => worker(&mut page, &item),
-        Noun::Wee => wee(&mut page, &item),
+        Noun::Worker => workers::describe(&mut page, &item, &workers::list(&client).await?),
+        Noun::Wee => wees::describe(&mut page, &item),
+        Noun::Release => releases::describe(&mut page, &item),
         Noun::Task => task(&mut page, &client, &item).await?,
         Noun::Schedule | Noun::Secret => other(&mut page, &item)?,
     }
@@ -91,7 +98,7 @@ impl Page {
     }
 }
 
-fn head(page: &mut Page, item: &Value) {
+pub fn head(page: &mut Page, item: &Value) {
     page.line("Name", text(item, "/metadata/name"));
     page.line("Kind", text(item, "/kind"));
     page.line("Labels", pairs(item.pointer("/metadata/labels")));
@@ -103,7 +110,7 @@ fn head(page: &mut Page, item: &Value) {
 }
 
 /// `2026-11-20T13:42:48.000Z (3m ago)`.
-fn stamp(item: &Value, pointer: &str) -> String {
+pub fn stamp(item: &Value, pointer: &str) -> String {
     match views::time(item, pointer) {
         Some(at) => format!("{at} ({} ago)", output::age(output::now().ms_since(at))),
         None => String::new(),
@@ -288,104 +295,16 @@ pub fn failures_table(items: &[Value]) -> Table {
     table
 }
 
-fn worker(page: &mut Page, item: &Value) {
-    head(page, item);
-    let m = views::manifest(item);
-    page.line("Description", text(m, "/description"));
-    page.line("Version", text(m, "/version"));
-    page.line("Digest", text(item, "/spec/digest"));
-    page.line("Slots", text(m, "/slots"));
-    page.line("Address", text(m, "/target/address"));
-    page.line("Secret keys", text(m, "/target/secrets"));
-    page.line("Identity", text(m, "/target/identity"));
-    page.pairs("Limits per target", m.get("limits"));
-    page.pairs("Pool", m.get("pool"));
-    page.heading("Actions");
-    let mut table =
-        Table::new(&["ACTION", "EFFECT", "TIMEOUT", "PARAMETERS", "DESCRIPTION"]).indent(2);
-    for action in views::actions(item) {
+/// Actions as a worker declares them.
+pub fn actions_table(actions: &[&Value]) -> Table {
+    let mut table = Table::new(&["ACTION", "EFFECT", "TIMEOUT", "PARAMETERS", "DESCRIPTION"]);
+    for action in actions {
         table.row(vec![
             text(action, "/name").into(),
             text(action, "/effect").into(),
             span(number(action, "/timeout_ms")).into(),
             super::params::summary(action.get("params")).into(),
             text(action, "/description").into(),
-        ]);
-    }
-    page.table(table);
-    let readings = m
-        .get("reading")
-        .or_else(|| m.get("readings"))
-        .and_then(Value::as_array);
-    if let Some(readings) = readings.filter(|r| !r.is_empty()) {
-        page.heading("Readings");
-        let mut table = Table::new(&["READING", "KIND", "UNIT", "HELP"]).indent(2);
-        for r in readings {
-            table.row(
-                ["/name", "/kind", "/unit", "/help"]
-                    .map(|p| text(r, p).into())
-                    .to_vec(),
-            );
-        }
-        page.table(table);
-    }
-    if let Some(status) = item.get("status").filter(|s| !s.is_null()) {
-        page.pairs("Status", Some(status));
-    }
-}
-
-fn wee(page: &mut Page, item: &Value) {
-    head(page, item);
-    let a = views::announcement(item);
-    page.line("Zone", text(a, "/zone"));
-    page.line("Version", text(a, "/sengu_version"));
-    page.line("Runtimes", text(a, "/runtimes"));
-    let isolation = a.get("isolation").and_then(Value::as_array);
-    for (i, line) in isolation.into_iter().flatten().enumerate() {
-        page.line(if i == 0 { "Isolation" } else { "" }, scalar(line));
-    }
-    page.line("Seen", stamp(a, "/at"));
-    page.heading("Pools");
-    page.table(pools_table(views::pools(a)).indent(2));
-    for pool in views::pools(a) {
-        let complaints = pool.get("complaints").and_then(Value::as_array);
-        for complaint in complaints.into_iter().flatten() {
-            page.toned(&text(pool, "/kind"), scalar(complaint), Tone::Warn);
-        }
-    }
-}
-
-pub fn pools_table(pools: &[Value]) -> Table {
-    let heads = [
-        "KIND",
-        "VERSION",
-        "INSTANCES",
-        "BUSY",
-        "SLOTS",
-        "ENDED",
-        "FAILED",
-        "RESTARTS",
-        "STATE",
-    ];
-    let mut table = Table::new(&heads);
-    for p in pools {
-        let broken = text(p, "/broken");
-        let (state, tone) = if broken.is_empty() {
-            ("ready".to_owned(), Tone::Good)
-        } else {
-            (broken, Tone::Bad)
-        };
-        let n = |pointer: &str| Cell::new(output::thousands(number(p, pointer)));
-        table.row(vec![
-            text(p, "/kind").into(),
-            text(p, "/version").into(),
-            n("/instances"),
-            n("/slots_busy"),
-            n("/slots_max"),
-            n("/ended"),
-            n("/failed"),
-            n("/restarts"),
-            Cell::new(state).tone(tone),
         ]);
     }
     table
@@ -414,9 +333,14 @@ async fn task(page: &mut Page, client: &Client, item: &Value) -> anyhow::Result<
             .max(number(item, "/ending/attempts"))
             .to_string(),
     );
+    let (worker, instance) = views::instance(item);
+    if !instance.is_empty() {
+        page.line("Worker", worker);
+        page.line("Chosen", text(item, "/ending/chosen"));
+        page.line("Image", text(item, "/ending/digest"));
+        page.line("Instance", instance);
+    }
     page.line("WEE", text(item, "/ending/wee"));
-    page.line("Worker", text(item, "/ending/instance"));
-    page.line("Image", text(item, "/ending/digest"));
     life(page, item);
     for (name, pointer) in [
         ("Before", "/ending/outcome/before"),

@@ -1,7 +1,8 @@
 //! `sengu get`: lists of records and tasks, once or as they change.
 
+use super::changes::{Change, Changes};
 use super::nouns::{Noun, object};
-use super::{Context, live, views};
+use super::{Context, live, screen, views, workers};
 use crate::client::{Client, ClientError, Pages};
 use crate::exit::Exit;
 use crate::output::{self, Cell, Format, FormatArg, Paint, Table, Tone, say};
@@ -9,11 +10,15 @@ use anyhow::bail;
 use sengu_model::Selector;
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 /// List records and tasks
 ///
-/// Kinds: targets, runs, workers, wees, schedules, secrets, tasks; case does not matter, singular or plural.
+/// Kinds: targets, runs, workers, wees, releases, schedules, secrets, tasks; case does not matter, singular or plural.
+/// Workers are shown by version: worker/redfish is all versions of a kind, worker/redfish@1.5.0 one.
+///
+/// Example: sengu get targets -l site=tyo1 -o wide
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// KIND, KIND/NAME or KIND NAME..
@@ -33,9 +38,8 @@ pub struct Args {
 }
 
 const TASKS_DEFAULT: usize = 100;
-/// Between two attempts to open a stream again.
-const REOPEN: Duration = Duration::from_secs(1);
-const REOPENS_MAX: u32 = 30;
+/// What moves all the time is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub async fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let first = &args.what[0];
@@ -59,6 +63,12 @@ pub async fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         bail!("tasks are watched with `sengu tasks -w`");
     }
     let client = context.client()?;
+    if noun == Noun::Worker {
+        if args.selector.is_some() && !names.is_empty() {
+            bail!("a name or a selector, not both");
+        }
+        return versions(args, &client, &names).await;
+    }
     let mut printer = Printer::new(noun, args.output.format);
     let revision = if names.is_empty() {
         list(args, &client, noun, &mut printer).await?
@@ -66,9 +76,14 @@ pub async fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         if args.selector.is_some() {
             bail!("a name or a selector, not both");
         }
+        let mut items = Vec::new();
         for name in &names {
-            printer.item(client.get(&noun.path(name), &[]).await?);
+            items.push(client.get(&noun.path(name), &[]).await?);
         }
+        if args.output.format.for_people() {
+            live::refresh(&client, noun, &mut items).await?;
+        }
+        items.into_iter().for_each(|item| printer.item(item));
         printer.flush()?;
         printer.last_revision
     };
@@ -215,10 +230,10 @@ impl Printer {
 }
 
 pub fn object_name(noun: Noun, item: &Value) -> String {
-    let pointer = if noun == Noun::Task {
-        "/id"
-    } else {
-        "/metadata/name"
+    let pointer = match noun {
+        Noun::Task => "/id",
+        Noun::Worker => "/name",
+        _ => "/metadata/name",
     };
     format!("{}/{}", noun.lower(), views::text(item, pointer))
 }
@@ -232,59 +247,82 @@ async fn watch(
     mut printer: Printer,
 ) -> anyhow::Result<Exit> {
     let selector: Selector = args.selector.as_deref().unwrap_or_default().parse()?;
-    if !printer.held.is_empty() {
-        for item in std::mem::take(&mut printer.held) {
-            printer.change(item, false)?;
+    for item in std::mem::take(&mut printer.held) {
+        printer.change(item, false)?;
+    }
+    let mut changes = Changes::new(client, noun.kind(), from.unwrap_or(0));
+    loop {
+        let change = tokio::select! {
+            change = changes.next() => change?,
+            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+        };
+        let (item, gone) = match change {
+            Change::Put(item) => (item, false),
+            Change::Deleted(item) => (item, true),
+        };
+        let name = views::text(&item, "/metadata/name");
+        let wanted = (names.is_empty() || names.contains(&name))
+            && item.get("kind").and_then(Value::as_str) == Some(noun.kind())
+            && selector.matches(|key| value_of(&item, key));
+        if wanted {
+            printer.change(item, gone)?;
         }
     }
-    let mut from = from.unwrap_or(0);
-    let mut reopened = 0;
+}
+
+/// Versions of workers: what they do moves all the time and is in no record, so a watch looks again and again.
+async fn versions(args: &Args, client: &Client, names: &[String]) -> anyhow::Result<Exit> {
+    let selector: Selector = args.selector.as_deref().unwrap_or_default().parse()?;
+    let limit = args.limit.unwrap_or(usize::MAX);
+    let format = args.output.format;
+    let read = async |client: &Client| {
+        let mut found = workers::named(workers::list(client).await?, names)?;
+        found.retain(|v| selector.matches(|key| workers::value_of(v, key)));
+        found.truncate(limit);
+        anyhow::Ok(found)
+    };
+    let mut client = client.clone();
+    let mut before: Vec<Value> = Vec::new();
+    let mut printer = Printer::new(Noun::Worker, format);
+    let live = args.watch && format.for_people() && std::io::stdout().is_terminal();
     loop {
-        let revision = from.to_string();
-        let query = [("kinds", noun.kind()), ("from", revision.as_str())];
-        let mut events = match client.events("/v1/watch", &query).await {
-            Ok(events) => events,
-            Err(e) if e.passing() && reopened < REOPENS_MAX => {
-                reopened += 1;
-                tokio::select! {
-                    () = tokio::time::sleep(REOPEN) => continue,
-                    _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+        match read(&client).await {
+            Ok(found) if live => {
+                let mut table = views::table(Noun::Worker, format == Format::Wide);
+                let rows = found
+                    .iter()
+                    .map(|v| views::row(Noun::Worker, format == Format::Wide, v));
+                rows.for_each(|row| table.row(row));
+                let complaints = workers::complaints(&found).join("\n");
+                screen::draw(&format!("{}{complaints}\n", table.take(Paint::stdout())));
+            }
+            Ok(found) if args.watch => {
+                for version in &found {
+                    if !before.contains(version) {
+                        printer.change(version.clone(), false)?;
+                    }
                 }
+                before = found;
             }
-            Err(e) => return Err(e.into()),
-        };
-        loop {
-            let event = tokio::select! {
-                event = events.next() => event,
-                _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
-            };
-            let event = match event {
-                Ok(Some(event)) => event,
-                Ok(None) | Err(ClientError::Broken { .. }) => break,
-                Err(e) => return Err(e.into()),
-            };
-            reopened = 0;
-            if event.name == "gone" {
-                bail!("the changes since revision {from} are no longer kept: run this again");
+            Ok(found) => {
+                let complaints = workers::complaints(&found);
+                found.into_iter().for_each(|v| printer.item(v));
+                printer.end(names.len() == 1 && names[0].contains('@'))?;
+                if format.for_people() {
+                    complaints.iter().for_each(|line| say(line));
+                    if printer.printed == 0 {
+                        say("no worker matches");
+                    }
+                }
+                return Ok(Exit::Ok);
             }
-            from = event
-                .id
-                .as_deref()
-                .and_then(|id| id.parse().ok())
-                .unwrap_or(from);
-            let Ok(item) = serde_json::from_str::<Value>(&event.data) else {
-                continue;
-            };
-            let name = views::text(&item, "/metadata/name");
-            let wanted = (names.is_empty() || names.contains(&name))
-                && item.get("kind").and_then(Value::as_str) == Some(noun.kind())
-                && selector.matches(|key| value_of(&item, key));
-            if wanted {
-                printer.change(item, event.name == "delete")?;
+            Err(e) if args.watch && e.downcast_ref().is_some_and(ClientError::passing) => {
+                client.refresh();
             }
+            Err(e) => return Err(e),
         }
         tokio::select! {
-            () = tokio::time::sleep(REOPEN) => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
             _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
         }
     }

@@ -2,8 +2,10 @@
 
 mod apply;
 mod cancel;
+mod changes;
 mod completions;
 mod config;
+mod cordon;
 mod delete;
 mod demo;
 mod describe;
@@ -18,8 +20,13 @@ mod observe;
 mod openapi;
 mod params;
 mod progress;
+mod promote;
+mod releases;
 mod retry;
+mod rollback;
+mod rollout;
 mod run;
+mod screen;
 mod sources;
 mod tasks;
 mod top;
@@ -27,8 +34,11 @@ mod uncordon;
 mod version;
 mod views;
 mod wait;
+mod wee;
+mod wees;
 mod why;
 mod worker;
+mod workers;
 
 use crate::client::{Client, ClientError, Connect};
 use crate::exit::{self, Exit};
@@ -82,8 +92,17 @@ Work
   why           Why an object stands where it stands
   cancel        Cancel a task or a run
   retry         Run the unfinished targets of a run again
-  uncordon      Take a target out of quarantine
   top           What goes on now
+
+Versions and execution environments
+  worker push   Push a version of a worker into a sengu that runs
+  promote       Move a version to a part of the targets, watched
+  rollback      Go back to the version before
+  rollout       How versions on their way stand; what shadows have found
+  cordon        Have an execution environment take no new tasks
+  drain         The same, and let its instances go
+  uncordon      Take an execution environment back, or a target out of quarantine
+  wee upgrade   Start execution environments again as the program installed now
 
 Others
   worker check  Check a worker against the protocol (no server needed)
@@ -131,10 +150,22 @@ enum Verb {
     Cancel(cancel::Args),
     /// Run the unfinished targets of a run again
     Retry(retry::Args),
-    /// Take a target out of quarantine
-    Uncordon(uncordon::Args),
     /// What goes on now
     Top(top::Args),
+    /// Move a version of a worker to a part of the targets
+    Promote(promote::Args),
+    /// Go back to the version before
+    Rollback(rollback::Args),
+    /// How versions on their way stand
+    Rollout(rollout::Args),
+    /// Have an execution environment take no new tasks
+    Cordon(cordon::CordonArgs),
+    /// Have an execution environment take no new tasks and let its instances go
+    Drain(cordon::DrainArgs),
+    /// Take a target out of quarantine, or an execution environment back into work
+    Uncordon(uncordon::Args),
+    /// For execution environments
+    Wee(wee::Args),
     /// For authors of workers
     Worker(worker::Args),
     /// How this program is set up
@@ -238,7 +269,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             Verb::Retry(args) => retry::run(&args, &context).await,
             Verb::Uncordon(args) => uncordon::run(&args, &context).await,
             Verb::Top(args) => top::run(&args, &context).await,
-            Verb::Worker(args) => worker::run(args).await,
+            Verb::Promote(args) => promote::run(&args, &context).await,
+            Verb::Rollback(args) => rollback::run(&args, &context).await,
+            Verb::Rollout(args) => rollout::run(&args, &context).await,
+            Verb::Cordon(args) => cordon::cordon(&args, &context).await,
+            Verb::Drain(args) => cordon::drain(&args, &context).await,
+            Verb::Wee(args) => wee::run(&args, &context).await,
+            Verb::Worker(args) => worker::run(args, &context).await,
             Verb::Up(_)
             | Verb::Openapi(_)
             | Verb::Completions(_)

@@ -9,17 +9,19 @@ pub enum Noun {
     Run,
     Worker,
     Wee,
+    Release,
     Schedule,
     Secret,
     Task,
 }
 
 impl Noun {
-    const ALL: [(Noun, &'static str); 7] = [
+    const ALL: [(Noun, &'static str); 8] = [
         (Noun::Target, "Target"),
         (Noun::Run, "Run"),
         (Noun::Worker, "Worker"),
         (Noun::Wee, "Wee"),
+        (Noun::Release, "Release"),
         (Noun::Schedule, "Schedule"),
         (Noun::Secret, "Secret"),
         (Noun::Task, "Task"),
@@ -34,7 +36,7 @@ impl Noun {
             .map(|(noun, _)| noun)
             .ok_or_else(|| {
                 anyhow!(
-                    "no kind {word:?}; known: targets, runs, workers, wees, schedules, secrets, tasks"
+                    "no kind {word:?}; known: targets, runs, workers, wees, releases, schedules, secrets, tasks"
                 )
             })
     }
@@ -83,6 +85,47 @@ pub fn object_or_target(word: &str) -> anyhow::Result<(Noun, String)> {
     }
 }
 
+/// Names of execution environments: `wee/NAME` or NAME.
+pub fn wees(words: &[String]) -> anyhow::Result<Vec<String>> {
+    let name = |word: &String| match word.split_once('/') {
+        Some((kind, name)) if !name.is_empty() && Noun::parse(kind)? == Noun::Wee => {
+            Ok(name.to_owned())
+        }
+        Some(_) => bail!("{word:?} is no wee/NAME"),
+        None => Ok(word.clone()),
+    };
+    words.iter().map(name).collect()
+}
+
+/// `kind@version`, with or without `worker/` before it.
+pub fn worker_version(word: &str) -> anyhow::Result<(String, String)> {
+    let name = match word.split_once('/') {
+        Some((kind, name)) if Noun::parse(kind)? == Noun::Worker => name,
+        Some(_) => bail!("{word:?} is no KIND@VERSION"),
+        None => word,
+    };
+    match name.split_once('@') {
+        Some((kind, version)) if !kind.is_empty() && !version.is_empty() => {
+            Ok((kind.to_owned(), version.to_owned()))
+        }
+        _ => bail!("{word:?} is no KIND@VERSION, such as redfish@1.5.0"),
+    }
+}
+
+/// `redfish` or `release/redfish`.
+pub fn release(word: &str) -> anyhow::Result<String> {
+    match word.split_once('/') {
+        Some((kind, name)) if !name.is_empty() && Noun::parse(kind)? == Noun::Release => {
+            Ok(name.to_owned())
+        }
+        Some(_) => bail!("{word:?} is no release/KIND"),
+        None if word.contains('@') => {
+            bail!("{word:?}: say the worker kind alone; its Release bears its name")
+        }
+        None => Ok(word.to_owned()),
+    }
+}
+
 fn guess(word: &str) -> Option<(Noun, String)> {
     if word.parse::<TaskId>().is_ok() {
         Some((Noun::Task, word.to_owned()))
@@ -104,6 +147,7 @@ mod tests {
             ("TARGET", Noun::Target),
             ("Wees", Noun::Wee),
             ("schedule", Noun::Schedule),
+            ("Releases", Noun::Release),
             ("tasks", Noun::Task),
         ] {
             assert_eq!(Noun::parse(word).unwrap(), noun, "{word}");
@@ -127,5 +171,21 @@ mod tests {
         assert!(object(&words(&["a"])).is_err());
         assert_eq!(object_or_target("a").unwrap(), (Noun::Target, "a".into()));
         assert_eq!(object_or_target(&t).unwrap().0, Noun::Task);
+    }
+
+    #[test]
+    fn versions_releases_and_wees_are_named_with_and_without_their_kind() {
+        let pair = ("redfish".to_owned(), "1.5.0-rc.1".to_owned());
+        assert_eq!(worker_version("redfish@1.5.0-rc.1").unwrap(), pair);
+        assert_eq!(worker_version("worker/redfish@1.5.0-rc.1").unwrap(), pair);
+        for wrong in ["redfish", "@1", "redfish@", "wee/redfish@1", "a/b@1"] {
+            assert!(worker_version(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(release("release/redfish").unwrap(), "redfish");
+        assert_eq!(release("redfish").unwrap(), "redfish");
+        assert!(release("redfish@1.5.0").is_err() && release("worker/redfish").is_err());
+        let words = ["wee/a".to_owned(), "b".to_owned()];
+        assert_eq!(wees(&words).unwrap(), ["a", "b"]);
+        assert!(wees(&["target/a".to_owned()]).is_err());
     }
 }

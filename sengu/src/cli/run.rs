@@ -2,8 +2,8 @@
 
 use super::nouns::Noun;
 use super::wait::{Follow, WaitArgs};
-use super::{Context, params, views};
-use crate::client::{Client, encode};
+use super::{Context, params, views, workers};
+use crate::client::{Client, Pages, encode};
 use crate::exit::Exit;
 use crate::output::{self, FormatArg, Paint, Tone, say};
 use anyhow::bail;
@@ -38,6 +38,9 @@ pub struct Args {
     /// Time for one attempt on one target (default: the action's own)
     #[arg(long, value_name = "30s")]
     attempt_timeout: Option<Duration>,
+    /// Version of the worker that must do it, whatever the Release says; refused where it cannot
+    #[arg(long, value_name = "VERSION")]
+    version: Option<String>,
     /// For actions that let the caller say it (exec)
     #[arg(long, value_name = "read|idempotent|probe|once")]
     effect: Option<String>,
@@ -96,6 +99,7 @@ pub async fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     put("batch", args.batch.map(|v| json!(v)));
     put("maxFail", args.max_fail.map(|v| json!(v)));
     put("timeout", args.attempt_timeout.map(|v| json!(v)));
+    put("version", args.version.as_ref().map(|v| json!(v)));
     put("effect", args.effect.as_ref().map(|v| json!(v)));
     let spec = Value::Object(spec);
 
@@ -165,13 +169,15 @@ impl Choice {
 /// The parameters' schema of an action, from whichever worker declares it.
 async fn schema_of(client: &Client, action: &str) -> anyhow::Result<Option<Value>> {
     let path = format!("/v1/records/{}", Noun::Worker.kind());
-    let workers = client
-        .list::<Value>(&path, &[], sengu_model::limits::PAGE_MAX)
-        .await?;
-    let declared = workers.items.iter().flat_map(views::actions);
-    Ok(declared
-        .filter(|a| text(a, "/name") == action)
-        .find_map(|a| a.get("params").cloned()))
+    let mut pages = Pages::new(client, &path, &[], usize::MAX);
+    while let Some(page) = pages.next::<Value>().await? {
+        let declared = page.items.iter().flat_map(workers::actions);
+        let mut found = declared.filter(|a| text(a, "/name") == action);
+        if let Some(params) = found.find_map(|a| a.get("params").cloned()) {
+            return Ok(Some(params));
+        }
+    }
+    Ok(None)
 }
 
 fn plan_sentence(action: &str, plan: &Value) -> String {

@@ -1,12 +1,11 @@
 //! `sengu top`: what goes on now, at one glance.
 
 use super::nouns::Noun;
-use super::{Context, describe, views};
+use super::{Context, screen, views, wees};
 use crate::exit::Exit;
 use crate::output::{self, Cell, FormatArg, Paint, Table, Tone};
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 use views::{number, text};
 
@@ -46,10 +45,8 @@ pub async fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             }
             Err(e) => return Err(e.into()),
         };
-        if args.watch && std::io::stdout().is_terminal() {
-            // Home, the page, and clear what an earlier, longer page left.
-            let page = page.replace('\n', "\x1b[K\n");
-            output::print(&format!("\x1b[H{page}\x1b[J"));
+        if args.watch {
+            screen::draw(&page);
         } else {
             output::print(&page);
         }
@@ -111,16 +108,29 @@ fn page(top: &Value, before: Option<(Duration, &Value)>, paint: Paint) -> String
     let queues = list("queues");
     if !queues.is_empty() {
         let _ = writeln!(out, "\n{}", paint.text(Tone::Strong, "Queues"));
-        let mut table =
-            Table::new(&["ZONE", "KIND", "CLASS", "IN-FLIGHT", "WINDOW", "DEPTH"]).indent(2);
+        let heads = [
+            "ZONE",
+            "WORKER",
+            "CLASS",
+            "IN-FLIGHT",
+            "WINDOW",
+            "DEPTH",
+            "FAILED",
+            "P50",
+            "P90",
+        ];
+        let mut table = Table::new(&heads).indent(2);
         for q in queues {
             table.row(vec![
                 text(q, "/zone").into(),
-                text(q, "/kind").into(),
+                format!("{}@{}", text(q, "/kind"), text(q, "/version")).into(),
                 text(q, "/class").into(),
                 Cell::new(output::thousands(number(q, "/inFlight"))),
                 Cell::new(output::thousands(number(q, "/window"))),
                 Cell::new(output::thousands(number(q, "/depth"))),
+                views::failed(number(q, "/failed"), number(q, "/tasks")),
+                views::latency(q, "/p50Ms"),
+                views::latency(q, "/p90Ms"),
             ]);
         }
         out.push_str(&table.take(paint));
@@ -132,11 +142,7 @@ fn page(top: &Value, before: Option<(Duration, &Value)>, paint: Paint) -> String
             text(wee, "/zone")
         );
         let _ = writeln!(out, "\n{}", paint.text(Tone::Strong, &output::safe(&title)));
-        out.push_str(
-            &describe::pools_table(views::pools(wee))
-                .indent(2)
-                .take(paint),
-        );
+        out.push_str(&wees::pools_table(wees::pools(wee)).indent(2).take(paint));
     }
     out
 }

@@ -1,6 +1,7 @@
 //! How each kind looks as a row. Reads values leniently, so that a newer server's records still show.
 
 use super::nouns::Noun;
+use super::{releases, wees, workers};
 use crate::output::{self, Cell, Table, Tone, age, now};
 use sengu_model::Time;
 use serde_json::Value;
@@ -61,7 +62,45 @@ pub fn pairs(value: Option<&Value>) -> String {
     }
 }
 
-fn or_dash(text: String) -> Cell {
+/// `2.5%` of attempts that ended, red once any has failed.
+pub fn failed(failed: u64, ended: u64) -> Cell {
+    match (failed, ended) {
+        (_, 0) => Cell::new("-").tone(Tone::Dim),
+        (0, _) => Cell::new("0%"),
+        _ => Cell::new(ratio(failed, ended)).tone(Tone::Bad),
+    }
+}
+
+/// `2.5%`; never 0% or 100% unless it is exactly that.
+pub fn ratio(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return "-".to_owned();
+    }
+    let percent = part as f64 * 100.0 / whole as f64;
+    match part {
+        0 => "0%".to_owned(),
+        part if part == whole => "100%".to_owned(),
+        _ if percent < 0.1 => "<0.1%".to_owned(),
+        _ if percent > 99.9 => ">99.9%".to_owned(),
+        _ => format!("{percent:.1}%"),
+    }
+}
+
+/// Milliseconds as a span, "-" where nothing was measured.
+pub fn latency(value: &Value, pointer: &str) -> Cell {
+    match value.pointer(pointer).and_then(Value::as_u64) {
+        Some(ms) => Cell::new(output::span(ms)),
+        None => Cell::new("-").tone(Tone::Dim),
+    }
+}
+
+/// Enough of a digest to tell it from others: `3f2a91c04b7e`.
+pub fn short_digest(digest: &str) -> &str {
+    let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
+    hex.get(..12).unwrap_or(hex)
+}
+
+pub fn or_dash(text: String) -> Cell {
     if text.is_empty() {
         Cell::new("-").tone(Tone::Dim)
     } else {
@@ -156,16 +195,9 @@ pub fn table(noun: Noun, wide: bool) -> Table {
                 "MESSAGE",
             ],
         ),
-        Noun::Worker => (
-            &["NAME", "VERSION", "SLOTS", "INSTANCES", "STATE", "ACTIONS"],
-            &["DIGEST"],
-        ),
-        Noun::Wee => (
-            &[
-                "NAME", "ZONE", "VERSION", "SEEN", "BUSY", "SLOTS", "WORKERS",
-            ],
-            &["ISOLATION"],
-        ),
+        Noun::Worker => (workers::HEADS, workers::HEADS_WIDE),
+        Noun::Wee => (wees::HEADS, wees::HEADS_WIDE),
+        Noun::Release => (releases::HEADS, releases::HEADS_WIDE),
         Noun::Schedule => (
             &["NAME", "EVERY", "ACTION", "STATE", "AGE", "SELECTOR"],
             &["JITTER"],
@@ -175,7 +207,9 @@ pub fn table(noun: Noun, wide: bool) -> Table {
             &[
                 "ID", "TARGET", "ACTION", "STATE", "CODE", "ATTEMPT", "AGE", "MESSAGE",
             ],
-            &["RUN", "KIND", "ORIGIN", "WEE", "INSTANCE"],
+            &[
+                "RUN", "WORKER", "DIGEST", "WEE", "INSTANCE", "ORIGIN", "CHOSEN",
+            ],
         ),
     };
     let mut heads = narrow.to_vec();
@@ -190,8 +224,9 @@ pub fn row(noun: Noun, wide: bool, item: &Value) -> Vec<Cell> {
     match noun {
         Noun::Target => target_row(wide, item),
         Noun::Run => run_row(wide, item),
-        Noun::Worker => worker_row(wide, item),
-        Noun::Wee => wee_row(wide, item),
+        Noun::Worker => workers::row(wide, item),
+        Noun::Wee => wees::row(wide, item),
+        Noun::Release => releases::row(wide, item),
         Noun::Schedule => schedule_row(wide, item),
         Noun::Secret => secret_row(item),
         Noun::Task => task_row(wide, item),
@@ -286,94 +321,6 @@ pub fn took(run: &Value) -> String {
     )
 }
 
-/// Manifest of a Worker record, wherever this server keeps it.
-pub fn manifest(worker: &Value) -> &Value {
-    let spec = worker.get("spec").unwrap_or(&Value::Null);
-    spec.get("manifest").unwrap_or(spec)
-}
-
-/// Actions of a Worker record that people may ask for.
-pub fn actions(worker: &Value) -> Vec<&Value> {
-    let manifest = manifest(worker);
-    let list = manifest.get("action").or_else(|| manifest.get("actions"));
-    let all = list
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    all.iter()
-        .filter(|a| a.get("internal") != Some(&Value::Bool(true)))
-        .collect()
-}
-
-fn worker_row(wide: bool, w: &Value) -> Vec<Cell> {
-    let m = manifest(w);
-    let names: Vec<String> = actions(w).iter().map(|a| text(a, "/name")).collect();
-    let broken = text(w, "/status/broken");
-    let complaints = w.pointer("/status/complaints").and_then(Value::as_array);
-    let (state, tone) = if !broken.is_empty() {
-        ("Broken".to_owned(), Tone::Bad)
-    } else if let Some(n) = complaints.map(Vec::len).filter(|n| *n > 0) {
-        (output::count(n as u64, "complaint"), Tone::Warn)
-    } else {
-        ("Ready".to_owned(), Tone::Good)
-    };
-    let mut row = vec![
-        Cell::new(text(w, "/metadata/name")),
-        Cell::new(text(m, "/version")),
-        Cell::new(text(m, "/slots")),
-        or_dash(text(w, "/status/instances")),
-        Cell::new(state).tone(tone),
-        Cell::new(names.join(",")),
-    ];
-    if wide {
-        let digest = [text(w, "/spec/digest"), text(w, "/status/digest")];
-        row.push(or_dash(
-            digest
-                .into_iter()
-                .find(|d| !d.is_empty())
-                .unwrap_or_default(),
-        ));
-    }
-    row
-}
-
-/// Announcement of a Wee record: its status, or its spec.
-pub fn announcement(wee: &Value) -> &Value {
-    let status = wee.get("status").filter(|s| s.get("pools").is_some());
-    status.or_else(|| wee.get("spec")).unwrap_or(&Value::Null)
-}
-
-pub fn pools(announcement: &Value) -> &[Value] {
-    announcement
-        .get("pools")
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default()
-}
-
-fn wee_row(wide: bool, w: &Value) -> Vec<Cell> {
-    let a = announcement(w);
-    let pools = pools(a);
-    let sum = |key: &str| pools.iter().map(|p| number(p, key)).sum::<u64>();
-    let workers: Vec<String> = pools
-        .iter()
-        .map(|p| format!("{}@{}", text(p, "/kind"), text(p, "/version")))
-        .collect();
-    let mut row = vec![
-        Cell::new(text(w, "/metadata/name")),
-        Cell::new(text(a, "/zone")),
-        Cell::new(text(a, "/sengu_version")),
-        Cell::new(age_at(a, "/at")),
-        Cell::new(output::thousands(sum("/slots_busy"))),
-        Cell::new(output::thousands(sum("/slots_max"))),
-        Cell::new(workers.join(",")),
-    ];
-    if wide {
-        row.push(Cell::new(text(a, "/isolation")));
-    }
-    row
-}
-
 fn schedule_row(wide: bool, s: &Value) -> Vec<Cell> {
     let paused = s.pointer("/spec/paused") == Some(&Value::Bool(true));
     let (state, tone) = if paused {
@@ -444,6 +391,15 @@ pub fn task_message(t: &Value) -> String {
     }
 }
 
+/// Who ended a task: `kind@version` and the number of the instance; before that only its kind is known.
+pub fn instance(t: &Value) -> (String, String) {
+    let instance = text(t, "/ending/instance");
+    match instance.rsplit_once('/') {
+        Some((worker, number)) => (worker.to_owned(), number.to_owned()),
+        None => (text(t, "/kind"), String::new()),
+    }
+}
+
 fn task_row(wide: bool, t: &Value) -> Vec<Cell> {
     let state = task_state(t);
     let tone = status_tone(&state);
@@ -459,15 +415,14 @@ fn task_row(wide: bool, t: &Value) -> Vec<Cell> {
         Cell::new(task_message(t)),
     ];
     if wide {
-        for pointer in [
-            "/run",
-            "/kind",
-            "/origin",
-            "/ending/wee",
-            "/ending/instance",
-        ] {
-            row.push(or_dash(text(t, pointer)));
-        }
+        let (worker, number) = instance(t);
+        row.push(or_dash(text(t, "/run")));
+        row.push(or_dash(worker));
+        row.push(or_dash(short_digest(&text(t, "/ending/digest")).to_owned()));
+        row.push(or_dash(text(t, "/ending/wee")));
+        row.push(or_dash(number));
+        row.push(or_dash(text(t, "/origin")));
+        row.push(or_dash(text(t, "/ending/chosen")));
     }
     row
 }
@@ -505,6 +460,20 @@ mod tests {
             (json!(null), ""),
         ] {
             assert_eq!(scalar(&value), expected);
+        }
+    }
+
+    #[test]
+    fn a_ratio_is_never_rounded_to_nothing_or_all() {
+        for (part, whole, expected) in [
+            (0, 0, "-"),
+            (0, 9, "0%"),
+            (1, 8, "12.5%"),
+            (1, 100_000, "<0.1%"),
+            (99_999, 100_000, ">99.9%"),
+            (7, 7, "100%"),
+        ] {
+            assert_eq!(ratio(part, whole), expected, "{part} of {whole}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::super::nouns::Noun;
 use super::super::progress::{Loudness, Progress};
 use super::super::views::{number, text};
-use super::super::{describe, observe, run, views, wait};
+use super::super::{describe, observe, run, views, wait, workers};
 use super::children::{self, Seen, Twins};
 use super::fleet;
 use super::report::{Claim, Killed, Report, Retried, RunTold, ScheduleTold};
@@ -332,9 +332,9 @@ impl Story<'_> {
     }
 
     async fn session_limit(&self) -> anyhow::Result<Option<u64>> {
-        let path = format!("/v1/records/Worker/{CHANGED_KIND}");
-        let worker: Value = self.client.get(&path, &[]).await?;
-        let manifest = views::manifest(&worker);
+        let name = workers::resolve(&self.client, CHANGED_KIND).await?;
+        let worker: Value = self.client.get(&Noun::Worker.path(&name), &[]).await?;
+        let manifest = workers::manifest(&worker);
         Ok(manifest.pointer("/limits/sessions").and_then(Value::as_u64))
     }
 
