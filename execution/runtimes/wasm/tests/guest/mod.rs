@@ -1,5 +1,5 @@
 //! Guests made of WAT text, and a runtime to run them.
-#![allow(dead_code)] // Each test program uses its part.
+#![allow(dead_code, clippy::unwrap_used)] // Each test program uses its part, and this is a test.
 
 use sengu_execution::runtime::{Attached, Handle, Image, Resources, Runtime, RuntimeDecl};
 use sengu_model::TaskId;
@@ -33,12 +33,30 @@ pub const SPEAKER: &str = include_str!("speaker.wat");
 
 /// The component of a core module in WAT that fits the world `worker`.
 pub fn component(wat: &str) -> Vec<u8> {
+    component_of(wat, None)
+}
+
+/// One that imports an interface more, of a package that is given as WIT.
+pub fn component_with(wat: &str, package: &str, import: &str) -> Vec<u8> {
+    component_of(wat, Some((package, import)))
+}
+
+fn component_of(wat: &str, more: Option<(&str, &str)>) -> Vec<u8> {
     let mut module = wat::parse_str(wat).expect("WAT");
     let mut resolve = wit_parser::Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("wit");
-    let (package, _) = resolve.push_path(wit).expect("WIT");
+    let (mut package, _) = resolve.push_path(wit).expect("WIT");
+    let mut name = "worker";
+    if let Some((of, import)) = more {
+        resolve.push_str("more.wit", of).expect("WIT");
+        let text = format!(
+            "package test:more;\nworld more {{ include sengu:worker/worker@1.0.0; import {import}; }}"
+        );
+        package = resolve.push_str("world.wit", &text).expect("WIT");
+        name = "more";
+    }
     let world = resolve
-        .select_world(&[package], Some("worker"))
+        .select_world(&[package], Some(name))
         .expect("a world");
     wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
         .expect("metadata");

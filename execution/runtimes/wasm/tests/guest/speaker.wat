@@ -61,6 +61,20 @@
   (func $add_byte (param $byte i32)
     (i32.store8 (global.get $end) (local.get $byte))
     (global.set $end (i32.add (global.get $end) (i32.const 1))))
+  ;; Without what would have to be escaped.
+  (func $add_text (param $at i32) (param $bytes i32)
+    (local $byte i32)
+    (block $end
+      (loop $next
+        (br_if $end (i32.eqz (local.get $bytes)))
+        (local.set $byte (i32.load8_u (local.get $at)))
+        (call $add_byte
+          (select (i32.const 39) (local.get $byte)
+            (i32.or (i32.eq (local.get $byte) (i32.const 34))
+              (i32.eq (local.get $byte) (i32.const 92)))))
+        (local.set $at (i32.add (local.get $at) (i32.const 1)))
+        (local.set $bytes (i32.sub (local.get $bytes) (i32.const 1)))
+        (br $next))))
   (func $answer (result i32)
     (i32.store (i32.const 0) (global.get $start))
     (i32.store (i32.const 4) (i32.sub (global.get $end) (global.get $start)))
@@ -81,7 +95,7 @@
     (call $add_byte (i32.add (local.get $one) (i32.const 48)))
     (call $add_byte (i32.add (local.get $two) (i32.const 48)))
     (call $add_byte (i32.const 32))
-    (call $add (local.get $at) (local.get $bytes))
+    (call $add_text (local.get $at) (local.get $bytes))
     (call $add (i32.const 256) (i32.const 2))
     (call $answer))
 
