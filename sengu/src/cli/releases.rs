@@ -176,7 +176,9 @@ fn rules_table(release: &Value, wide: bool) -> Table {
 /// `window 50, hold 30s, failures +2%, latency x2`.
 fn guard(rule: &Value) -> String {
     // A shadow goes nowhere, so nobody has to watch where it goes.
-    let guard = rule.get("guard").filter(|g| g.is_object() && !is_shadow(rule));
+    let guard = rule
+        .get("guard")
+        .filter(|g| g.is_object() && !is_shadow(rule));
     let Some(guard) = guard else {
         return String::new();
     };

@@ -1,6 +1,7 @@
 //! `sengu worker`: what authors of workers need: to check one, and to push it into a sengu that runs.
 
 mod check;
+mod drill;
 mod image;
 mod push;
 
@@ -17,12 +18,14 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     Check(check::Args),
+    Drill(drill::Args),
     Push(push::Args),
 }
 
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     match args.verb {
         Verb::Check(args) => check::run(args).await,
+        Verb::Drill(args) => drill::run(&args),
         Verb::Push(args) => push::run(&args, context).await,
     }
 }

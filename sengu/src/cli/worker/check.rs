@@ -1,13 +1,15 @@
 //! `sengu worker check`: the conformance kit for authors of workers. Needs no server and no target.
 
+use crate::drivers::runtimes::docker::{self, DockerRuntime};
 use crate::drivers::runtimes::process::ProcessRuntime;
+use crate::drivers::runtimes::wasm::WasmRuntime;
 use crate::exit::Exit;
 use crate::output::{self, Format, FormatArg, Paint, Tone, say};
 use anyhow::{Context as _, bail};
 use sengu_execution::Runtime;
 use sengu_execution::check::{self, Check, Verdict};
 use sengu_model::limits;
-use sengu_model::manifest::{Manifest, RUNTIME_PROCESS};
+use sengu_model::manifest::{Manifest, RUNTIME_DOCKER, RUNTIME_PROCESS, RUNTIME_WASM};
 use sengu_model::wire::worker::FromWorker;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -66,7 +68,19 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
 fn runtime_by_name(name: &str, place: &Path) -> anyhow::Result<Box<dyn Runtime>> {
     match name {
         RUNTIME_PROCESS => Ok(Box::new(ProcessRuntime::new(place.to_owned()))),
-        other => bail!("runtime {other:?} is no part of this program; it has: {RUNTIME_PROCESS}"),
+        RUNTIME_DOCKER => Ok(Box::new(DockerRuntime::new(docker::Settings {
+            socket: std::env::var_os("SENGU_DOCKER_SOCKET").map(PathBuf::from),
+            owner: format!("check/{}", std::process::id()),
+            network: docker::DEFAULT_NETWORK.to_owned(),
+        }))),
+        RUNTIME_WASM => {
+            let own = std::env::current_exe().context("find this program")?;
+            let compiler = vec![own.into_os_string(), "wasm-compile".into()];
+            Ok(Box::new(WasmRuntime::new(place.to_owned(), compiler)))
+        }
+        other => bail!(
+            "runtime {other:?} is not known: {RUNTIME_PROCESS}, {RUNTIME_DOCKER} or {RUNTIME_WASM}"
+        ),
     }
 }
 
