@@ -360,7 +360,12 @@ impl Logic {
         let known = self
             .record(kind, name)
             .ok_or_else(|| not_found(kind, name))?;
-        if !WRITABLE_KINDS.contains(&kind) && !matches!(kind, "Run" | "Worker") {
+        if kind == "Wee" && self.shared.wees.read().contains_key(name) {
+            return Err(
+                Problem::new(Code::InUse, format!("wee/{name} is there")).hint("end it first")
+            );
+        }
+        if !WRITABLE_KINDS.contains(&kind) && !matches!(kind, "Run" | "Worker" | "Wee") {
             return Err(Problem::new(
                 Code::WrongState,
                 format!("{kind} records are kept by sengu"),

@@ -9,6 +9,7 @@ use sengu_interconnect::{BrokerError, Message, Queue};
 use sengu_model::problem::{Code, Problem};
 use sengu_model::wire::envelope::{WeeAnnouncement, WeeCommand, WeeSpec};
 use sengu_model::{Record, limits};
+use sengu_store::StoreError;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,8 +31,8 @@ pub async fn run(shared: Arc<Shared>, dispatch: Handle) {
 async fn follow(shared: &Arc<Shared>, dispatch: &Handle) -> Result<(), BrokerError> {
     let mut directory = shared.broker.directory("wee/".to_owned()).await?;
     let mut windows = Windows::new();
-    // By our own clock: theirs may be wrong.
-    let mut heard: HashMap<String, Instant> = HashMap::new();
+    // By our own clock: theirs may be wrong. Those that an earlier life of logic knew have their time to speak up.
+    let mut heard: HashMap<String, Instant> = believed(shared);
     let mut look = tokio::time::interval(LOOK_EVERY);
     let silence = Duration::from_millis(limits::WEE_SILENCE_MAX_MS);
     loop {
@@ -56,7 +57,8 @@ async fn follow(shared: &Arc<Shared>, dispatch: &Handle) -> Result<(), BrokerErr
         for name in silent {
             tracing::warn!(wee = name, "no word from it: taken for gone");
             heard.remove(&name);
-            take(shared, &name, None).await;
+            shared.wees.write().remove(&name);
+            keep(shared, &name, None).await;
         }
         let now = windows_of(shared);
         if now != windows {
@@ -92,19 +94,38 @@ async fn take(shared: &Arc<Shared>, name: &str, announced: Option<WeeAnnouncemen
         Some(wee) => shared.wees.write().insert(name.to_owned(), wee.clone()),
         None => shared.wees.write().remove(name),
     };
-    if !changed {
-        return;
+    if changed {
+        keep(shared, name, announced).await;
     }
+}
+
+/// Those whose record says that they are there.
+fn believed(shared: &Shared) -> HashMap<String, Instant> {
+    let inventory = shared.inventory.read();
+    let there = inventory
+        .others_of("Wee")
+        .filter(|(_, o)| o.record.status.get("gone").is_none());
+    there
+        .map(|(name, _)| (name.to_owned(), Instant::now()))
+        .collect()
+}
+
+async fn keep(shared: &Arc<Shared>, name: &str, announced: Option<WeeAnnouncement>) {
     let status = match &announced {
         Some(wee) => serde_json::to_value(wee).unwrap_or_default(),
         None => serde_json::json!({ "gone": true }),
     };
+    // A cordon that is being written must not be undone by what was read before it.
+    let _one_writer = shared.writes.lock().await;
     let spec = serde_json::to_value(spec_of(shared, name)).unwrap_or_default();
-    if let Err(error) = shared.put_own("Wee", name, spec, status).await {
-        tracing::warn!(
+    match shared.put_own("Wee", name, spec, status).await {
+        Ok(_) => {}
+        // Sengu ends, and the next start finds out anew.
+        Err(StoreError::Closed) => tracing::debug!(wee = name, "record not written"),
+        Err(error) => tracing::warn!(
             error = &error as &dyn std::error::Error,
             "Wee record not written"
-        );
+        ),
     }
 }
 
