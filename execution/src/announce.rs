@@ -15,6 +15,8 @@ const EVERY_MS: u64 = 500;
 /// A longer one goes out only with the next beat when nothing but counters has changed, in bytes: all who follow this
 /// WEE read it whole.
 const SHORT_BYTES_MAX: usize = 32 << 10;
+/// So long the first one waits for what is under this WEE's name already: it may be another's.
+const NAMESAKES_WAIT_MS: u64 = 2_000;
 /// The broker may be away when the WEE leaves; it leaves all the same.
 const TAKE_BACK_MAX: Duration = Duration::from_secs(2);
 
@@ -99,6 +101,9 @@ impl Shell {
     pub fn announce_changes(&mut self) {
         let announce = &self.announce;
         let due = announce.stale || self.now_ms >= announce.again_ms;
+        if !self.standing.namesakes_read && self.now_ms < NAMESAKES_WAIT_MS {
+            return;
+        }
         if announce.under_way || !due || self.now_ms < announce.next_ms {
             return;
         }

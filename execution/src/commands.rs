@@ -91,7 +91,11 @@ impl Shell {
                 attempt,
             }) => self.on_cancel(task, Fence { epoch, attempt }),
             Ok(WeeCommand::BlobPart { .. }) => self.on_blob_part(&delivery.body),
-            Ok(WeeCommand::Upgrade) => self.on_upgrade(delivery.redelivered),
+            // It may be the very command that this program was started for.
+            Ok(WeeCommand::Upgrade) if delivery.redelivered => {
+                tracing::warn!("an upgrade that was asked for earlier is passed over");
+            }
+            Ok(WeeCommand::Upgrade) => self.on_upgrade(),
             Err(e) => tracing::error!(error = %e, "command not understood"),
         }
     }

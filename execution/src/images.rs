@@ -4,6 +4,7 @@
 use crate::cache::{self, Stored};
 use crate::fetch::{self, FetchError, Job, PartHead};
 use crate::pool::restart_wait_ms;
+use crate::pools::Pool;
 use crate::shell::{Event, Shell};
 use bytes::Bytes;
 use sengu_model::{image, limits};
@@ -166,6 +167,11 @@ impl Shell {
                 continue;
             };
             let (bytes, tries) = (*bytes, *tries);
+            let wanted = |pool: &Pool| pool.closed.is_none() && pool.image.digest == digest;
+            if !self.pools.iter().any(|(_, pool)| wanted(pool)) {
+                self.images.known.remove(&digest);
+                continue;
+            }
             let (parts, receiver) = mpsc::channel(PARTS_QUEUED_MAX);
             let state = State::Fetching { parts, tries };
             self.images.known.insert(digest.clone(), state);

@@ -86,14 +86,17 @@ impl Shell {
 
     /// Waits for as many tasks as there is room for, in the background.
     pub fn arm(&mut self, at: PoolKey, class: Class) {
-        let choked = self.is_choked();
+        let (choked, now_ms) = (self.is_choked(), self.now_ms);
         let pool = &mut self.pools[at];
         let mut room = pool.room(class).min(RECEIVE_MAX as u32);
         if !pool.waiting[slot(class)].is_empty() || choked {
             room = 0;
         }
         if pool.broken.is_some() && !choked {
-            room = pool.rejections_left;
+            room = match pool.refuses(now_ms) {
+                Some(_) => pool.rejections_left,
+                None => u32::from(pool.is_without_tasks()),
+            };
         }
         let intake = &mut pool.intakes[slot(class)];
         if let Some(armed) = intake.armed {

@@ -1,11 +1,17 @@
 //! The end of a WEE: tasks in hand may end within limits, instances leave, the last reports go out.
 
 use crate::intake::Intake;
+use crate::runtime::RuntimeError;
 use crate::shell::Shell;
 use sengu_model::limits;
+use std::time::Duration;
 
 /// For instances to leave, and for the last reports to go out, in milliseconds.
 const REST_MAX_MS: u64 = 5_000;
+
+/// For a runtime to tell what an earlier life left behind, and to end each of it: an engine that hangs is not to keep
+/// the others from work.
+const LEFTOVERS_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Leaving {
@@ -65,7 +71,9 @@ impl Shell {
     /// Kills what an earlier life of this WEE left behind.
     pub async fn clear_leftovers(&mut self) {
         for runtime in &self.runtimes {
-            let leftovers = match runtime.list().await {
+            let listed = tokio::time::timeout(LEFTOVERS_MAX, runtime.list()).await;
+            let late = || RuntimeError::Engine("it does not answer".to_owned());
+            let leftovers = match listed.unwrap_or_else(|_| Err(late())) {
                 Ok(leftovers) => leftovers,
                 Err(e) => {
                     tracing::warn!(runtime = runtime.name(), error = e.text(), "list instances");
@@ -73,7 +81,8 @@ impl Shell {
                 }
             };
             for handle in leftovers {
-                let stopped = runtime.stop(handle.clone()).await;
+                let stopped = tokio::time::timeout(LEFTOVERS_MAX, runtime.stop(handle.clone()));
+                let stopped = stopped.await.unwrap_or_else(|_| Err(late()));
                 let error = stopped.err().map(|e| e.text());
                 tracing::warn!(runtime = runtime.name(), %handle, error, "left-over instance");
             }

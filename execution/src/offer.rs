@@ -19,6 +19,8 @@ const OFFERS_GRACE_MS: u64 = 30_000;
 pub struct Offers {
     /// They were read once.
     read: bool,
+    /// All of them are being read, which says nothing of when they were made.
+    all: bool,
     /// By when those that are unconfirmed count as withdrawn.
     confirm_by_ms: Option<u64>,
 }
@@ -32,16 +34,17 @@ impl Shell {
             }
             self.offers.confirm_by_ms = Some(self.now_ms + OFFERS_GRACE_MS);
         }
+        self.offers.all = news.all;
         for (key, value) in news.entries {
             let name = key.strip_prefix("worker/").unwrap_or(&key);
             match value {
-                Some(body) => self.on_offer(name, &body, news.all),
+                Some(body) => self.on_offer(name, &body),
                 None => self.on_offer_gone(name),
             }
         }
     }
 
-    fn on_offer(&mut self, name: &str, body: &[u8], at_start: bool) {
+    fn on_offer(&mut self, name: &str, body: &[u8]) {
         let offer = match serde_json::from_slice::<WorkerOffer>(body) {
             Ok(offer) if offer.v == VERSION => offer,
             Ok(offer) => {
@@ -81,7 +84,7 @@ impl Shell {
                 tracing::info!(name, digest = image.digest, "offer");
                 let replaces = self.pools.iter().any(|(_, pool)| *pool.kind == *kind);
                 let mut pool = Pool::new(kind, version, Arc::new(image), 0);
-                if offer.active && replaces && !at_start {
+                if offer.active && replaces && !self.offers.all {
                     pool.roused_until_ms = self.now_ms + ROUSED_MS;
                 }
                 pool.active = offer.active;

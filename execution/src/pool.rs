@@ -54,6 +54,8 @@ pub struct PoolView {
     pub crashes: u32,
     /// Broken pools start one instance at a time to see whether it is mended.
     pub broken: bool,
+    /// A Release sends tasks to it. One that is not is tried for a task only, once it is broken.
+    pub active: bool,
     /// The version is no longer offered, or the WEE is drained or leaves.
     pub closing: bool,
 }
@@ -185,7 +187,7 @@ fn starts(pool: &PoolView, total: usize, serving: u32, starting: u32, free: u32)
     let for_warmth = pool.decl.warm.saturating_sub(serving);
     let mut wanted = for_tasks.max(for_warmth);
     if pool.broken {
-        wanted = 1;
+        wanted = u32::from(pool.active || pool.waiting > 0);
     }
     if pool.crashes > 0 || pool.broken {
         wanted = wanted.min(1u32.saturating_sub(starting));
@@ -263,6 +265,7 @@ mod tests {
             start_after_ms: 0,
             crashes: 0,
             broken: false,
+            active: true,
             closing: false,
         }
     }
@@ -343,6 +346,16 @@ mod tests {
             [Move::Start],
             "it tries whether it is mended"
         );
+        let rolled_back = PoolView {
+            active: false,
+            ..cold
+        };
+        assert_eq!(plan(&rolled_back, &[]), [], "nobody waits for it");
+        let pinned = PoolView {
+            waiting: 3,
+            ..rolled_back
+        };
+        assert_eq!(plan(&pinned, &[]), [Move::Start]);
         let waits: Vec<u64> = [0, 1, 2, 3, 7, 40].map(restart_wait_ms).into();
         assert_eq!(waits, [0, 500, 1_000, 2_000, 30_000, 30_000]);
     }

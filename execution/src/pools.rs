@@ -124,6 +124,7 @@ impl Pool {
             start_after_ms: self.start_after_ms,
             crashes: self.crashes,
             broken: self.broken.is_some(),
+            active: self.active,
             closing: drained || self.closed.is_some(),
         }
     }
@@ -139,11 +140,18 @@ impl Pool {
 
     /// The image is to be asked for now.
     pub fn wants_its_image(&self, now_ms: u64) -> bool {
-        let wanted = self.active || self.broken.is_some() || !self.is_without_tasks();
+        let wanted = self.active || !self.is_without_tasks();
         self.stage == Stage::Dormant
             && self.closed.is_none()
             && wanted
             && now_ms >= self.start_after_ms
+    }
+
+    /// Why tasks that wait are given back, if so. A broken version that no Release sends tasks to is tried for a task
+    /// that is pinned to it, and for nothing else.
+    pub fn refuses(&self, now_ms: u64) -> Option<&str> {
+        let tries = !self.active && now_ms >= self.start_after_ms;
+        self.broken.as_deref().filter(|_| !tries)
     }
 
     pub fn slots_max(&self) -> u32 {
@@ -175,7 +183,7 @@ impl Pool {
             return next_tick_ms;
         }
         match self.stage {
-            Stage::Dormant if self.active || self.broken.is_some() => self.start_after_ms,
+            Stage::Dormant if self.active => self.start_after_ms,
             Stage::Prepared if self.start_after_ms >= next_tick_ms => self.start_after_ms,
             _ => u64::MAX,
         }
@@ -372,6 +380,7 @@ mod tests {
         let mut waking = pool("1");
         waking.active = true;
         let mut broken = pool("2");
+        broken.active = true;
         broken.broken = Some("why".to_owned());
         broken.start_after_ms = 30_000;
         broken.rejections_left = 16;
@@ -385,8 +394,16 @@ mod tests {
         calm.active = true;
         let mut fetching = pool("6");
         fetching.stage = Stage::Fetching;
+        let mut rolled_back = pool("7");
+        rolled_back.broken = Some("why".to_owned());
+        rolled_back.start_after_ms = 30_000;
+        rolled_back.rejections_left = 16;
+        assert_eq!(rolled_back.refuses(29_999), Some("why"));
+        assert_eq!(rolled_back.refuses(30_000), None);
+        assert_eq!(broken.refuses(30_000), Some("why"));
         let table = [
             (waking, 0),
+            (rolled_back, u64::MAX),
             (broken, 30_000),
             (rejecting, 100),
             (crashed, 500),

@@ -10,9 +10,13 @@ use crate::runtime::{Image, RuntimeError};
 use crate::shell::{Event, Shell};
 use sengu_model::{Class, limits};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An engine that is away is asked for again after this long, in milliseconds; asking costs next to nothing.
 const ENGINE_RETRY_MS: u64 = limits::BEAT_MS;
+
+/// For a runtime to make an image ready: a large one is loaded into its engine, or compiled.
+const PREPARE_MAX: Duration = Duration::from_secs(300);
 
 impl Shell {
     /// Sees to it that the pool's instances can be started.
@@ -64,7 +68,10 @@ impl Shell {
         pool.stage = Stage::Preparing;
         let image = pool.image.clone();
         self.source(async move {
-            let result = runtime.prepare((*image).clone()).await;
+            let prepared = runtime.prepare((*image).clone());
+            let result = tokio::time::timeout(PREPARE_MAX, prepared).await;
+            let late = || format!("not done within {} s", PREPARE_MAX.as_secs());
+            let result = result.unwrap_or_else(|_| Err(RuntimeError::Engine(late())));
             Event::Prepared(key, image, result)
         });
     }
@@ -147,7 +154,7 @@ impl Shell {
         if pool.wants_its_image(now_ms) {
             self.prepare(key);
         }
-        if let Some(why) = self.pools[key].broken.clone() {
+        if let Some(why) = self.pools[key].refuses(now_ms).map(str::to_owned) {
             self.reject_waiting(key, &why);
         }
         self.hand_over_waiting(key);

@@ -17,6 +17,8 @@ pub struct Standing {
     spec: WeeSpec,
     /// The directory came back without it: until when it is believed all the same.
     spec_until_ms: Option<u64>,
+    /// What others of this name say was looked at once.
+    pub namesakes_read: bool,
     /// Another WEE of this name was there first.
     namesake: Option<Namesake>,
     /// One that came later, and has been told of.
@@ -146,12 +148,9 @@ impl Shell {
 
     /// A command of logic: end, so that the program that is installed now can go on. Tasks in hand may take their time,
     /// since each has a limit of its own.
-    pub fn on_upgrade(&mut self, redelivered: bool) {
+    pub fn on_upgrade(&mut self) {
         if self.config.embedded {
             tracing::warn!("an upgrade is refused: this WEE shares its process with logic");
-        } else if redelivered {
-            // It may be the very command that this program was started for.
-            tracing::warn!("an upgrade that was asked for earlier is passed over");
         } else if !self.standing.upgrading {
             tracing::info!(tasks = self.hand.len(), "upgrading");
             self.change_standing(|standing| standing.upgrading = true);
@@ -162,6 +161,7 @@ impl Shell {
         let own = self.wee_key();
         // Before this WEE has said anything itself, what is there was left by an earlier life.
         let stale = news.all && !self.announce.said;
+        self.standing.namesakes_read = true;
         for (key, value) in news.entries {
             if key != own || stale {
                 continue;

@@ -183,6 +183,7 @@ async fn work_is_cancelled_before_its_leases_end() {
                 .map(|_| ())
         })
         .await;
+    house.pool_until("echo", |p| p.slots_busy == 1).await;
     cut.send_replace(true);
     let began = Instant::now();
     house.pool_until("echo", |p| p.slots_busy == 0).await;

@@ -178,6 +178,45 @@ async fn what_leaks_is_ended_and_told() {
     house.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_version_that_was_rolled_back_is_tried_for_a_task_only() {
+    let mut house = House::new().await;
+    let (manifest, _) = common::bad("stillborn");
+    let mut offered = offer(&manifest, "sha256:bad");
+    offered.active = false;
+    house.offer_as(&offered).await;
+    for restarts in 1..=2 {
+        let pinned = house.ask("stillborn", "go", Effect::Once);
+        let rejected = house.run(&pinned).await;
+        assert_eq!(rejected.event, Event::Rejected);
+        assert!(rejected.why.unwrap().contains("no licence for cheese"));
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let tried = |p: &PoolAnnouncement| p.broken.is_some() && p.restarts == restarts;
+        house.pool_until("stillborn", tried).await;
+    }
+    // Its mended bytes are taken up as they come.
+    let mut mended = offer(&well("stillborn", "1.0.0"), "sha256:good");
+    mended.active = false;
+    house.offer_as(&mended).await;
+    let pinned = house.ask("stillborn", "go", Effect::Once);
+    assert_eq!(house.run(&pinned).await.event, Event::Ended);
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_crashes_at_birth_is_told_at_once() {
+    let house = House::new().await;
+    let (manifest, _) = common::bad("stillborn");
+    let mut offered = offer(&manifest, "sha256:bad");
+    offered.pool.warm = 1;
+    house.offer_as(&offered).await;
+    let pool = house.pool_until("stillborn", |p| p.broken.is_some()).await;
+    let why = pool.broken.unwrap();
+    assert!(why.contains("no licence for cheese"), "{why}");
+    assert!(pool.restarts <= 2, "told long before the last try");
+    house.close().await;
+}
+
 /// Sends tasks to the version that is active, and again when they are rejected, while `flip` changes the offers. In the
 /// end each has ended once, on the version it was sent to last, and was given to a worker once.
 async fn flips_lose_nothing(flip: impl AsyncFn(&House, usize)) {
