@@ -169,7 +169,7 @@ impl Logic {
             if let Spec::Release(spec) = &document.spec {
                 let name = &document.record.metadata.name;
                 let versions = catalog.routes.get(name).map(|routes| &routes.versions);
-                for (field, message) in releases::faults(name, spec, versions) {
+                for (field, message) in crate::rollout::form::faults(name, spec, versions) {
                     faults.push(Fault {
                         place: format!("{} {field}", document.place),
                         code: Code::InvalidField,
@@ -255,7 +255,7 @@ impl Logic {
             .unwrap_or_default();
         }
         if let Spec::Release(release) = &spec {
-            record.status = releases::edited(known.as_ref(), release, now);
+            record.status = crate::rollout::form::edited(known.as_ref(), release, now);
         }
         let same = known.as_ref().is_some_and(|k| {
             k.spec == record.spec

@@ -1,5 +1,7 @@
 //! Releases as their users meet them: what is pushed, which version does what, and what a bad one can do.
 
+#![allow(clippy::unwrap_used)] // a test may
+
 mod support;
 
 use sengu_logic::releases::{Promote, Rollback};

@@ -217,7 +217,7 @@ fn record_kind(kind: &RecordKind) -> Explained {
     }
 }
 
-const RECORD_KINDS: [RecordKind; 6] = [
+const RECORD_KINDS: [RecordKind; 7] = [
     RecordKind {
         name: "Target",
         description: "One device, host or service that is driven.",
@@ -311,6 +311,117 @@ const RECORD_KINDS: [RecordKind; 6] = [
         example: "apiVersion: sengu/v1\nkind: Schedule\nmetadata: {name: sweep}\nspec: {selector: site=tyo1, every: 30s}\n",
     },
     RecordKind {
+        name: "Release",
+        description: "Which version of a worker kind drives which targets; it bears the kind's name. Moved by sengu promote and rollback.",
+        fields: &[
+            ("spec.version", "string", true, "for what no rule matches"),
+            (
+                "spec.rules",
+                "list",
+                false,
+                "the first that matches a task wins",
+            ),
+            (
+                "spec.rules[].name",
+                "string",
+                true,
+                "unique within the Release",
+            ),
+            ("spec.rules[].version", "string", true, "sengu get workers"),
+            (
+                "spec.rules[].where",
+                "string",
+                false,
+                "selector over labels, fields, facts and action; empty = all",
+            ),
+            (
+                "spec.rules[].share",
+                "percentage",
+                false,
+                "of the targets, always the same ones; default 100%",
+            ),
+            (
+                "spec.rules[].steps",
+                "list",
+                false,
+                "greater shares that follow by themselves",
+            ),
+            (
+                "spec.rules[].guard.window",
+                "integer",
+                false,
+                "tasks that must have ended well before the next step; default 50",
+            ),
+            (
+                "spec.rules[].guard.hold",
+                "duration",
+                false,
+                "a step lasts at least this long; default 30s",
+            ),
+            (
+                "spec.rules[].guard.minFailures",
+                "integer",
+                false,
+                "fewer failures never roll back; default 3",
+            ),
+            (
+                "spec.rules[].guard.maxFailures",
+                "number",
+                false,
+                "borne beyond those of the version in use; default 0.02",
+            ),
+            (
+                "spec.rules[].guard.maxLatency",
+                "number",
+                false,
+                "times that of the version in use; 0 = not watched; default 2",
+            ),
+            (
+                "spec.rules[].shadow",
+                "boolean",
+                false,
+                "only repeat reads, and compare; default false",
+            ),
+            (
+                "spec.pool.reserve",
+                "integer",
+                false,
+                "slots kept free of observation",
+            ),
+            (
+                "spec.pool.warm",
+                "integer",
+                false,
+                "instances kept started, per execution environment",
+            ),
+            (
+                "spec.pool.max",
+                "integer",
+                false,
+                "instances at most, per execution environment",
+            ),
+            (
+                "spec.pool.idle",
+                "duration",
+                false,
+                "an instance above warm leaves after this long without a task",
+            ),
+            (
+                "spec.pool.maxTasks",
+                "integer",
+                false,
+                "an instance is renewed after this many; 0 = never",
+            ),
+            (
+                "spec.pool.maxAge",
+                "duration",
+                false,
+                "an instance is renewed after this long; 0s = never",
+            ),
+        ],
+        example: "apiVersion: sengu/v1\nkind: Release\nmetadata: {name: redfish}\nspec:\n  version: 1.4.0\n  rules:\n  - {name: canary, version: 1.5.0, where: vendor=Contoso, share: 10%, steps: [50%, 100%], guard: {}}\n",
+    },
+    RecordKind {
         name: "Run",
         description: "One action over many targets, in batches, with a failure budget. Made by sengu run.",
         fields: &[
@@ -364,14 +475,27 @@ const RECORD_KINDS: [RecordKind; 6] = [
     },
     RecordKind {
         name: "Worker",
-        description: "A worker kind that was found: what it drives and can do. Kept by sengu.",
+        description: "A version of a worker kind: what it drives and can do. Made by sengu worker push.",
         fields: &[],
         example: "",
     },
     RecordKind {
         name: "Wee",
         description: "A worker execution environment: its pools, slots and what its workers did wrong. Kept by sengu.",
-        fields: &[],
+        fields: &[
+            (
+                "spec.cordoned",
+                "boolean",
+                false,
+                "takes nothing new; sengu cordon wee/<name>",
+            ),
+            (
+                "spec.drained",
+                "boolean",
+                false,
+                "and lets its instances go; sengu drain wee/<name>",
+            ),
+        ],
         example: "",
     },
 ];

@@ -8,6 +8,7 @@ mod alter;
 mod arrivals;
 mod commit;
 pub mod feed;
+mod handle;
 pub mod lanes;
 mod observed;
 pub mod report;
@@ -27,13 +28,14 @@ use feed::Feed;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+pub use handle::{Handle, Input, Inputs};
 use lanes::{Lanes, QueueIndex, Stage};
 use sengu_interconnect::{Queue, Subscription, Tag};
 use sengu_model::outcome::Status;
 use sengu_model::task::{Priority, RawBody};
 use sengu_model::wire::envelope::{TaskEnvelope, WeeCommand};
 use sengu_model::{Class, Effect, Outcome, RunId, TaskId, Time, Uid, limits};
-use sengu_store::{Committed, Line, Op, OpenTask, StoreError};
+use sengu_store::{Committed, Line, Op, StoreError};
 use serde_json::value::RawValue;
 pub use stand::{Overview, QueueStanding, Standing};
 use std::collections::{HashMap, HashSet};
@@ -45,7 +47,6 @@ use tokio::sync::{mpsc, oneshot};
 const COMMITS_MAX: usize = 4;
 /// Report messages out without an ack.
 const REPORT_CREDIT: u32 = 4_096;
-const INPUTS_MAX: usize = 8_192;
 /// Results of a run's reads trickle in as devices answer. Each commit costs ten times what a result costs, so they wait
 /// this long for each other; nothing that changes, and nobody's single task, ever waits.
 const LINGER_MS: u64 = 20;
@@ -111,96 +112,6 @@ pub struct Ready {
     pub attempt: u32,
     pub not_before: Time,
     pub payload: Payload,
-}
-
-pub enum Input {
-    /// Committed tasks of one request, in id order; under way since before they were committed.
-    New(Vec<Ready>, Arrival),
-    /// Tasks at and above this id were released: read them from the store.
-    Stored {
-        from: TaskId,
-    },
-    Sweep(Vec<Ready>),
-    Cancel {
-        tasks: Vec<TaskId>,
-        why: String,
-        /// Also those that a worker has in hand already.
-        out_too: bool,
-        /// Those that are not in memory.
-        reply: oneshot::Sender<Vec<TaskId>>,
-    },
-    /// Ends tasks that were open in the store and not in memory.
-    CancelStored {
-        tasks: Vec<OpenTask>,
-        why: String,
-        out_too: bool,
-        arrival: Arrival,
-    },
-    Standing {
-        tasks: Vec<TaskId>,
-        reply: oneshot::Sender<Vec<Option<Standing>>>,
-    },
-    Lane {
-        target: Uid,
-        reply: oneshot::Sender<(Option<TaskId>, u16, usize)>,
-    },
-    Overview(oneshot::Sender<Overview>),
-    /// Tasks of a run that are sent or started.
-    RunOut {
-        run: RunId,
-        reply: oneshot::Sender<u32>,
-    },
-    /// Targets that people changed or deleted.
-    Altered(Vec<Uid>),
-    /// The WEEs changed.
-    Windows(route::Windows),
-    Stop(oneshot::Sender<()>),
-}
-
-#[derive(Clone)]
-pub struct Handle {
-    inputs: mpsc::Sender<Input>,
-    arrivals: Arrivals,
-}
-
-/// The other end of a `Handle`.
-pub struct Inputs {
-    inputs: mpsc::Receiver<Input>,
-    arrivals: Arrivals,
-}
-
-impl Handle {
-    pub fn channel() -> (Handle, Inputs) {
-        let (sender, inputs) = mpsc::channel(INPUTS_MAX);
-        let arrivals = Arrivals::default();
-        let handle = Handle {
-            inputs: sender,
-            arrivals: arrivals.clone(),
-        };
-        (handle, Inputs { inputs, arrivals })
-    }
-
-    /// To be held from before tasks are committed or read until dispatch has them.
-    pub fn arriving(&self) -> Arrival {
-        self.arrivals.begin()
-    }
-
-    pub async fn send(&self, input: Input) {
-        // Only refused when dispatch has stopped; what was committed is taken up at the next start.
-        let _ = self.inputs.send(input).await;
-    }
-
-    pub async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Input) -> Option<T> {
-        let (reply, answer) = oneshot::channel();
-        self.send(make(reply)).await;
-        answer.await.ok()
-    }
-
-    pub async fn standing(&self, task: TaskId) -> Option<Standing> {
-        let tasks = vec![task];
-        let all = self.ask(|reply| Input::Standing { tasks, reply }).await;
-        all.and_then(|mut all| all.pop().flatten())
-    }
 }
 
 /// One batch of writes on its way.

@@ -294,11 +294,11 @@ impl Payload {
     /// It goes by this version now.
     pub(super) fn follow(&mut self, choice: &Choice) {
         self.chosen = Some(choice.why.clone());
-        if !Arc::ptr_eq(&self.kind, &choice.kind) {
-            if let Some(action) = choice.kind.actions.get(&self.action.decl.name) {
-                self.action = action.clone();
-                self.kind = choice.kind.clone();
-            }
+        if !Arc::ptr_eq(&self.kind, &choice.kind)
+            && let Some(action) = choice.kind.actions.get(&self.action.decl.name)
+        {
+            self.action = action.clone();
+            self.kind = choice.kind.clone();
         }
     }
 }

@@ -198,13 +198,14 @@ impl Routes {
             "action" => Some(Cow::Borrowed(asked.action)),
             key => get(key),
         };
+        let held = || {
+            let key = || (rule.version.clone(), cell(asked.action, get));
+            !self.held.is_empty() && self.held.contains(&key())
+        };
         part(asked.target, &rule.version) < rule.share
             && can(&rule.kind, asked)
             && rule.selector.matches(key)
-            && !(!self.held.is_empty()
-                && self
-                    .held
-                    .contains(&(rule.version.clone(), cell(asked.action, get))))
+            && !held()
     }
 }
 

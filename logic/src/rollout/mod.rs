@@ -3,6 +3,7 @@
 
 pub mod choose;
 pub mod compare;
+pub mod form;
 pub mod guard;
 pub mod shadow;
 pub mod tally;

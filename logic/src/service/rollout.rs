@@ -4,7 +4,8 @@
 
 use crate::clock;
 use crate::core::Shared;
-use crate::releases::{self, fit, percent, tell};
+use crate::releases;
+use crate::rollout::form::{fit, percent, rolling, tell};
 use crate::rollout::watch::{Finding, Watched};
 use crate::workers;
 use sengu_model::Time;
@@ -58,8 +59,7 @@ fn moving(shared: &Shared) -> Vec<String> {
         .iter()
         .filter(|(_, routes)| !routes.rules.is_empty());
     let moves = |kind: &str| {
-        releases::of(shared, kind)
-            .is_some_and(|(_, status)| status.rules.iter().any(releases::rolling))
+        releases::of(shared, kind).is_some_and(|(_, status)| status.rules.iter().any(rolling))
     };
     ruled
         .map(|(kind, _)| kind.clone())
@@ -81,7 +81,7 @@ async fn look(shared: &Arc<Shared>, kind: &str) -> Result<(), sengu_store::Store
             continue;
         };
         let mut rule_status = match status.rules.iter().find(|s| s.name == name) {
-            Some(found) if releases::rolling(found) => found.clone(),
+            Some(found) if rolling(found) => found.clone(),
             _ => continue,
         };
         let before = rule_status.clone();
@@ -259,14 +259,9 @@ fn comes_not_up(shared: &Shared, kind: &str, rule: &RuleStatus, now: Time) -> Op
         let of_version = |p: &&sengu_model::wire::envelope::PoolAnnouncement| {
             p.kind == kind && p.version == rule.version
         };
-        match wee.pools.iter().find(of_version) {
-            Some(pool) => match &pool.broken {
-                Some(broken) => {
-                    why = Some(format!("no instance comes up in {}: {broken}", wee.name))
-                }
-                None => return None,
-            },
-            None => {}
+        if let Some(pool) = wee.pools.iter().find(of_version) {
+            let broken = pool.broken.as_ref()?;
+            why = Some(format!("no instance comes up in {}: {broken}", wee.name));
         }
     }
     why
