@@ -1,88 +1,9 @@
 //! Exit codes, and what is said on stdout and stderr, against a server that answers from a script.
 #![allow(clippy::unwrap_used)] // helpers of tests, which clippy does not see as tests
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Output};
-use std::sync::{Arc, Mutex};
+mod common;
 
-/// Answers every request by the first entry whose text starts the request line; notes what came.
-struct Server {
-    url: String,
-    seen: Arc<Mutex<Vec<String>>>,
-}
-
-type Script = &'static [(&'static str, u16, &'static str)];
-
-impl Server {
-    fn start(script: Script) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let notes = seen.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let notes = notes.clone();
-                std::thread::spawn(move || while answer(&stream, script, &notes).is_some() {});
-            }
-        });
-        Server { url, seen }
-    }
-
-    fn sengu(&self, arguments: &[&str]) -> Output {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("token"), "secret-token\n").unwrap();
-        Command::new(env!("CARGO_BIN_EXE_sengu"))
-            .args(arguments)
-            .env_clear()
-            .env("SENGU_SERVER", &self.url)
-            .env("SENGU_DATA", dir.path())
-            .output()
-            .unwrap()
-    }
-
-    fn seen(&self) -> Vec<String> {
-        self.seen.lock().unwrap().clone()
-    }
-}
-
-fn answer(mut stream: &TcpStream, script: Script, notes: &Mutex<Vec<String>>) -> Option<()> {
-    let mut reader = BufReader::new(stream);
-    let mut head = String::new();
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        if line == "\r\n" {
-            break;
-        }
-        head.push_str(&line);
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    notes
-        .lock()
-        .unwrap()
-        .push(format!("{head}\n{}", String::from_utf8_lossy(&body)));
-    let found = script.iter().find(|(start, ..)| head.starts_with(start));
-    let (_, status, text) = found
-        .copied()
-        .unwrap_or(("", 404, "no such entry in the script"));
-    let head = format!(
-        "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n",
-        text.len()
-    );
-    stream.write_all(format!("{head}{text}").as_bytes()).ok()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use common::{Server, text};
 
 const WORKERS: &str = r#"{"items":[{"apiVersion":"sengu/v1","kind":"Worker","metadata":{"name":"redfish"},
     "spec":{"action":[{"name":"power.set","params":{"properties":{"state":{"type":"string"}}}}]}}],"revision":1}"#;
@@ -234,16 +155,7 @@ fn differences_are_exit_1_and_none_exit_0() {
 fn a_wrong_token_and_an_absent_server_are_exit_4() {
     let server = Server::start(&[("GET", 401, UNKNOWN_CALLER)]);
     assert_eq!(server.sengu(&["get", "targets"]).status.code(), Some(4));
-    // A port that was just free and is closed again.
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let gone = Server {
-        url: format!("http://{free}"),
-        seen: Arc::default(),
-    };
-    let out = gone.sengu(&["get", "targets"]);
+    let out = Server::absent().sengu(&["get", "targets"]);
     assert_eq!(out.status.code(), Some(4));
     assert!(
         text(&out.stderr).contains("is `sengu up` running?"),

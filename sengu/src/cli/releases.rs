@@ -212,8 +212,16 @@ pub fn cell_words(cell: Option<&Value>) -> String {
     }
 }
 
-fn cells_table(cells: &[&Value]) -> Table {
+fn cells_of(status: &Value) -> impl Iterator<Item = (String, &Value)> {
+    let version = text(status, "/version");
+    let cells = list(status, "/cells").iter();
+    cells.map(move |cell| (version.clone(), cell))
+}
+
+/// Cells of rules, each with the version that its rule brings.
+fn cells_table(cells: &[(String, &Value)]) -> Table {
     let heads = [
+        "VERSION",
         "NEW FAILED",
         "OLD FAILED",
         "NEW P90",
@@ -222,8 +230,8 @@ fn cells_table(cells: &[&Value]) -> Table {
         "CELL",
     ];
     let mut table = Table::new(&heads);
-    for cell in cells {
-        let mut row = Vec::new();
+    for (version, cell) in cells {
+        let mut row = vec![Cell::new(version)];
         compared(&mut row, cell);
         let held = cell.get("held") == Some(&Value::Bool(true));
         row.push(or_dash(if held { "held" } else { "" }.to_owned()));
@@ -305,10 +313,8 @@ pub fn page(release: &Value, wide: bool, paint: Paint) -> String {
             let _ = writeln!(out, "  {}", output::safe(&line));
         }
     }
-    let cells: Vec<&Value> = list(release, "/status/rules")
-        .iter()
-        .flat_map(|s| list(s, "/cells"))
-        .collect();
+    let statuses = list(release, "/status/rules").iter();
+    let cells: Vec<(String, &Value)> = statuses.flat_map(cells_of).collect();
     if wide && !cells.is_empty() {
         let shown = &cells[..cells.len().min(ROWS_MAX)];
         out.push_str(&cells_table(shown).indent(2).take(paint));
@@ -398,16 +404,13 @@ pub fn describe(page: &mut Page, item: &Value) {
         page.table(rules_table(item, true).indent(2));
     }
     for status in list(item, "/status/rules") {
-        let cells: Vec<&Value> = list(status, "/cells").iter().take(ROWS_MAX).collect();
+        let cells: Vec<_> = cells_of(status).take(ROWS_MAX).collect();
         let waits = text(status, "/waitsFor");
         if !waits.is_empty() {
             page.line("Waits for", waits);
         }
         if !cells.is_empty() {
-            page.heading(&format!(
-                "Cells of {}",
-                output::safe(&text(status, "/version"))
-            ));
+            page.heading("Cells");
             page.table(cells_table(&cells).indent(2));
         }
     }
@@ -522,9 +525,9 @@ pub mod tests {
               1.6.0     1.4.0      5%      -          Shadow    -              -                -         -         to-1.6.0   -       -                                                       all
               1.5.0 waits for: 24 of 50 tasks of this step have ended
               1.6.0 compared 1,200 reads, 1,190 of them alike; 3 not repeated; differences: sengu rollout report
-              NEW FAILED   OLD FAILED     NEW P90   OLD P90   HELD   CELL
-              3/3 (100%)   0/90 (0%)      -         -         held   vendor=Contoso,firmware=1.9,action=observe
-              0/117 (0%)   9/800 (1.1%)   41ms      -         -      vendor=Contoso,firmware=1.8,action=observe
+              VERSION   NEW FAILED   OLD FAILED     NEW P90   OLD P90   HELD   CELL
+              1.5.0     3/3 (100%)   0/90 (0%)      -         -         held   vendor=Contoso,firmware=1.9,action=observe
+              1.5.0     0/117 (0%)   9/800 (1.1%)   41ms      -         -      vendor=Contoso,firmware=1.8,action=observe
               Rolled back
                 1.5.0 on vendor=Contoso,firmware=1.9,action=observe: 3 of 3 tasks failed (the version in use: 0 of 90; 2.0 % more are borne)
               Moved
@@ -565,10 +568,10 @@ pub mod tests {
               1.5.0     1.4.0      10%     50%,100%   Rolling   3/120 (2.5%)   9/9,000 (0.1%)   41ms      40ms      to-1.5.0   -       window 50, hold 30s, from 3 failures, +2%, latency x2   vendor=Contoso,firmware<2.0
               1.6.0     1.4.0      5%      -          Shadow    -              -                -         -         to-1.6.0   -       -                                                       all
             Waits for:    24 of 50 tasks of this step have ended
-            Cells of 1.5.0:
-              NEW FAILED   OLD FAILED     NEW P90   OLD P90   HELD   CELL
-              3/3 (100%)   0/90 (0%)      -         -         held   vendor=Contoso,firmware=1.9,action=observe
-              0/117 (0%)   9/800 (1.1%)   41ms      -         -      vendor=Contoso,firmware=1.8,action=observe
+            Cells:
+              VERSION   NEW FAILED   OLD FAILED     NEW P90   OLD P90   HELD   CELL
+              1.5.0     3/3 (100%)   0/90 (0%)      -         -         held   vendor=Contoso,firmware=1.9,action=observe
+              1.5.0     0/117 (0%)   9/800 (1.1%)   41ms      -         -      vendor=Contoso,firmware=1.8,action=observe
               Rolled back
                 1.5.0 on vendor=Contoso,firmware=1.9,action=observe: 3 of 3 tasks failed (the version in use: 0 of 90; 2.0 % more are borne)
             redfish@1.6.0 beside 1.4.0: 1,200 compared, 1,190 alike, 3 not repeated

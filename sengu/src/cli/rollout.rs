@@ -327,7 +327,10 @@ fn end_of(
     let cells = output::count(held as u64, "cell");
     let end = |good: String| match held {
         0 => Some((End::Good, good)),
-        _ => Some((End::WentBack, format!("{good}, but {cells} went back"))),
+        _ => Some((
+            End::WentBack,
+            format!("{good}, but for {cells} that went back"),
+        )),
     };
     if told("settled").is_some() {
         return end("has settled".to_owned());
@@ -352,9 +355,7 @@ fn end_of(
     }
     if releases::waits_for_a_person(status) {
         let share = text(rule, "/share");
-        return end(format!(
-            "is good at {share} and waits for a person: promote it further"
-        ));
+        return end(format!("is good at {share}, as far as it was asked to go"));
     }
     None
 }
@@ -477,11 +478,11 @@ mod tests {
             rolls: goes on
             rolls on, a cell back: goes on
             settled: Good: has settled
-            settled but a cell: WentBack: has settled, but 1 cell went back
+            settled but a cell: WentBack: has settled, but for 1 cell that went back
             settled unseen: Good: has settled
             guard: WentBack: was taken off: all goes back to 1: 3 of 3 tasks failed
             person: WentBack: was taken off: the rollout was ended on request; all go to 1
-            person needed: Good: is good at 10% and waits for a person: promote it further
+            person needed: Good: is good at 10%, as far as it was asked to go
         "#]]
         .assert_eq(&table);
     }

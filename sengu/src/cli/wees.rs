@@ -8,7 +8,7 @@ use serde_json::Value;
 pub const HEADS: &[&str] = &[
     "NAME", "STATUS", "ZONE", "VERSION", "SLOTS", "SEEN", "RUNTIMES",
 ];
-pub const HEADS_WIDE: &[&str] = &["LABELS", "WORKERS", "ISOLATION"];
+pub const HEADS_WIDE: &[&str] = &["LABELS", "WORKERS"];
 
 /// Announcement of a Wee record: its status.
 pub fn announcement(wee: &Value) -> &Value {
@@ -68,7 +68,6 @@ pub fn row(wide: bool, w: &Value) -> Vec<Cell> {
         });
         row.push(Cell::new(pairs(a.get("labels"))));
         row.push(or_dash(workers.collect::<Vec<_>>().join(",")));
-        row.push(or_dash(text(a, "/isolation")));
     }
     row
 }
@@ -183,13 +182,13 @@ mod tests {
             d      drained    tyo1   0.1.0     3/8     -      process,wasm
             e      draining   tyo1   0.1.0     3/8     -      process,wasm
             f      gone       -      -         0/0     -      -
-            NAME   STATUS     ZONE   VERSION   SLOTS   SEEN   RUNTIMES       LABELS    WORKERS     ISOLATION
-            a      ready      tyo1   0.1.0     3/8     -      process,wasm   rack=r1   pdu@1.5.0   cgroup v2
-            b      cordoned   tyo1   0.1.0     3/8     -      process,wasm   rack=r1   pdu@1.5.0   cgroup v2
-            c      draining   tyo1   0.1.0     3/8     -      process,wasm   rack=r1   pdu@1.5.0   cgroup v2
-            d      drained    tyo1   0.1.0     3/8     -      process,wasm   rack=r1   pdu@1.5.0   cgroup v2
-            e      draining   tyo1   0.1.0     3/8     -      process,wasm   rack=r1   pdu@1.5.0   cgroup v2
-            f      gone       -      -         0/0     -      -              -         -           -
+            NAME   STATUS     ZONE   VERSION   SLOTS   SEEN   RUNTIMES       LABELS    WORKERS
+            a      ready      tyo1   0.1.0     3/8     -      process,wasm   rack=r1   pdu@1.5.0
+            b      cordoned   tyo1   0.1.0     3/8     -      process,wasm   rack=r1   pdu@1.5.0
+            c      draining   tyo1   0.1.0     3/8     -      process,wasm   rack=r1   pdu@1.5.0
+            d      drained    tyo1   0.1.0     3/8     -      process,wasm   rack=r1   pdu@1.5.0
+            e      draining   tyo1   0.1.0     3/8     -      process,wasm   rack=r1   pdu@1.5.0
+            f      gone       -      -         0/0     -      -              -         -
         "#]].assert_eq(&page);
     }
 }

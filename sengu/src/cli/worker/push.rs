@@ -10,6 +10,7 @@ use crate::output::{self, Format, FormatArg, Paint, Tone, say};
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sengu_model::problem::{Code, Problem};
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
@@ -101,7 +102,13 @@ async fn push(args: &Args, context: &Context, image: Image) -> anyhow::Result<Va
     let known: Result<Value, _> = client.get(&Noun::Worker.path(&name), &[]).await;
     match known {
         Ok(known) if text(&known, "/status/digest") == digest => return Ok(about(false)),
-        Ok(_) => {}
+        Ok(known) => {
+            let digest = text(&known, "/status/digest");
+            let what = format!("{name} is known with other bytes ({digest})");
+            let problem = Problem::new(Code::VersionExists, what)
+                .hint("a version never changes: give the new one a new number in worker.toml");
+            return Err(ClientError::Problem(Box::new(problem)).into());
+        }
         Err(ClientError::Problem(p)) if p.status == 404 => {}
         Err(e) => return Err(e.into()),
     }
