@@ -2,6 +2,7 @@
 //! a new machine, so it must stay small, and it runs programs: it must never link a sengu crate.
 
 mod bench;
+mod component;
 mod demo;
 mod dist;
 mod needs;

@@ -1,8 +1,8 @@
 //! Builds sengu and the workers and lays them out as sengu expects to find them:
 //! `<folder of the sengu program>/workers/<kind>/`. It never lists kinds by hand: a folder is a kind.
 
-use crate::run;
 use crate::workspace::Workspace;
+use crate::{component, run};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What of a worker's folder is for its developers only. Everything else is data of the kind.
-const NOT_DATA: [&str; 12] = [
+const NOT_DATA: [&str; 13] = [
     "src",
+    "component",
     "tests",
     "benches",
     "examples",
@@ -69,10 +70,15 @@ pub fn stage(workspace: &Workspace, profile: &str, scope: Scope) -> Result<Stage
         .parent()
         .context("find the folder of the program sengu")?
         .join("workers");
+    let folders = workspace.worker_folders()?;
+    let components = component::components(workspace, &folders)?;
     let mut kinds = BTreeSet::new();
-    for folder in workspace.worker_folders()? {
-        let built = programs.get(&folder).map_or(&[][..], Vec::as_slice);
-        let kind = lay_out(&folder, built, &workers)
+    for folder in folders {
+        let built = Built {
+            programs: programs.get(&folder).map_or(&[][..], Vec::as_slice),
+            component: components.get(&folder).map(PathBuf::as_path),
+        };
+        let kind = lay_out(&folder, &built, &workers)
             .with_context(|| format!("stage {}", folder.display()))?;
         if !kinds.insert(kind.clone()) {
             bail!("two folders under workers/ say name = {kind:?}");
@@ -125,7 +131,11 @@ fn build(
     Ok(programs)
 }
 
-fn messages(cargo: &mut Command) -> Result<Vec<Value>> {
+/// What cargo says about a build, in JSON.
+///
+/// # Errors
+/// When something does not compile.
+pub fn messages(cargo: &mut Command) -> Result<Vec<Value>> {
     let lines = run::output(cargo.stdin(Stdio::null()))?;
     String::from_utf8_lossy(&lines)
         .lines()
@@ -133,8 +143,15 @@ fn messages(cargo: &mut Command) -> Result<Vec<Value>> {
         .collect()
 }
 
+/// What was built of a worker.
+struct Built<'a> {
+    programs: &'a [PathBuf],
+    component: Option<&'a Path>,
+}
+
 /// Lays one worker out and gives back its kind.
-fn lay_out(folder: &Path, programs: &[PathBuf], workers: &Path) -> Result<String> {
+fn lay_out(folder: &Path, built: &Built, workers: &Path) -> Result<String> {
+    let programs = built.programs;
     let text = fs::read_to_string(folder.join("worker.toml")).context("read worker.toml")?;
     let manifest: toml::Table = text.parse().context("read worker.toml")?;
     let kind = manifest
@@ -156,6 +173,17 @@ fn lay_out(folder: &Path, programs: &[PathBuf], workers: &Path) -> Result<String
     }
     if !programs.is_empty() && !wanted.contains_key(Path::new(command)) {
         bail!("command is {command:?}, but the crate builds {programs:?}");
+    }
+    if let Some(component) = built.component {
+        let file = format!("{kind}.wasm");
+        let text = component::with_component(&text, &file)?;
+        // Beside the component, so that it is as old as its last change.
+        let manifest = component.with_extension("worker.toml");
+        if fs::read_to_string(&manifest).ok().as_deref() != Some(&text) {
+            fs::write(&manifest, text).with_context(|| format!("write {}", manifest.display()))?;
+        }
+        wanted.insert(PathBuf::from("worker.toml"), manifest);
+        wanted.insert(PathBuf::from(file), component.to_owned());
     }
     for (name, source) in &wanted {
         replace(source, &staged.join(name))?;
@@ -259,6 +287,7 @@ mod tests {
         write(folder.join("worker.toml"), manifest);
         write(folder.join("profiles/a.toml"), "");
         write(folder.join("src/main.rs"), "");
+        write(folder.join("component/Cargo.toml"), "");
         write(folder.join("README.md"), "");
         let program = dir.path().join("hello");
         write(program.clone(), "1");
@@ -266,7 +295,12 @@ mod tests {
         write(staged.join("hello/profiles/old.toml"), "");
         write(staged.join("hello/gone/old.toml"), "");
 
-        let kind = lay_out(&folder, std::slice::from_ref(&program), &staged).unwrap();
+        let built = |programs, component| Built {
+            programs,
+            component,
+        };
+        let programs = [program.clone()];
+        let kind = lay_out(&folder, &built(&programs, None), &staged).unwrap();
         assert_eq!(kind, "hello");
         assert_eq!(
             files(&staged.join("hello")),
@@ -274,11 +308,26 @@ mod tests {
         );
 
         write(program.clone(), "22");
-        lay_out(&folder, &[program], &staged).unwrap();
+        lay_out(&folder, &built(&programs, None), &staged).unwrap();
         assert_eq!(
             fs::read_to_string(staged.join("hello/hello")).unwrap(),
             "22"
         );
+
+        let component = dir.path().join("built.wasm");
+        write(component.clone(), "3");
+        lay_out(&folder, &built(&programs, Some(&component)), &staged).unwrap();
+        assert_eq!(
+            fs::read_to_string(staged.join("hello/hello.wasm")).unwrap(),
+            "3"
+        );
+        let names_it = || {
+            let text = fs::read_to_string(staged.join("hello/worker.toml")).unwrap();
+            text.contains("component = \"hello.wasm\"")
+        };
+        assert!(names_it());
+        lay_out(&folder, &built(&programs, None), &staged).unwrap();
+        assert!(!names_it() && !staged.join("hello/hello.wasm").exists());
     }
 
     #[test]
@@ -289,7 +338,11 @@ mod tests {
         write(dir.path().join("hello"), "");
         let programs = [dir.path().join("hello")];
         let staged = dir.path().join("staged");
-        let refused = lay_out(&dir.path().join("k"), &programs, &staged).unwrap_err();
+        let built = Built {
+            programs: &programs,
+            component: None,
+        };
+        let refused = lay_out(&dir.path().join("k"), &built, &staged).unwrap_err();
         assert!(refused.to_string().contains("other"), "{refused}");
     }
 }
