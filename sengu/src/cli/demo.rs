@@ -5,6 +5,7 @@
 
 mod children;
 mod fleet;
+mod renewal;
 mod report;
 mod story;
 mod tell;
@@ -173,6 +174,7 @@ impl Play {
             teller,
             up_pid,
             begun,
+            data: data.path.clone(),
         };
         story.tell(args.targets).await
     }

@@ -189,6 +189,7 @@ mod tests {
             d      drained    tyo1   0.1.0     3/8     -      process,wasm   rack=r1   pdu@1.5.0
             e      draining   tyo1   0.1.0     3/8     -      process,wasm   rack=r1   pdu@1.5.0
             f      gone       -      -         0/0     -      -              -         -
-        "#]].assert_eq(&page);
+        "#]]
+        .assert_eq(&page);
     }
 }

@@ -1,7 +1,7 @@
 //! `sengu worker`: what authors of workers need: to check one, and to push it into a sengu that runs.
 
 mod check;
-mod drill;
+pub mod drill;
 mod image;
 mod push;
 

@@ -20,6 +20,7 @@ pub struct Report {
     pub killed: Option<Killed>,
     pub retry: Option<RunTold>,
     pub schedule: Option<ScheduleTold>,
+    pub released: Option<Released>,
     pub claims: Vec<Claim>,
     pub fleet: Vec<Group>,
 }
@@ -69,6 +70,21 @@ pub struct ScheduleTold {
     pub ms: u64,
     pub targets_seen: u64,
     pub tasks_ended: u64,
+}
+
+/// A version that was bad on one firmware.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Released {
+    pub version: String,
+    /// Tasks that it ended, and those of them that failed.
+    pub tasks: u64,
+    pub failed: u64,
+    /// Servers with that firmware.
+    pub affected: u64,
+    /// What went back, and why.
+    pub rolled_back: Vec<String>,
+    pub ms: u64,
 }
 
 #[derive(Debug, Serialize)]

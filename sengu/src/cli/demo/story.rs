@@ -42,6 +42,7 @@ pub struct Story<'a> {
     pub teller: &'a mut Teller,
     pub up_pid: u32,
     pub begun: Instant,
+    pub data: std::path::PathBuf,
 }
 
 impl Story<'_> {
@@ -57,6 +58,7 @@ impl Story<'_> {
         self.retry(&mut report).await?;
         self.proof(&mut report).await?;
         self.schedule(&mut report).await?;
+        self.renewal(&mut report).await?;
         self.fleet(&mut report).await?;
         report.honest = report.claims.iter().all(|c| c.holds);
         report.seconds = ms(self.begun.elapsed()) as f64 / 1_000.0;
@@ -338,7 +340,7 @@ impl Story<'_> {
         Ok(manifest.pointer("/limits/sessions").and_then(Value::as_u64))
     }
 
-    fn claim(&self, report: &mut Report, holds: bool, claim: String) {
+    pub(super) fn claim(&self, report: &mut Report, holds: bool, claim: String) {
         self.teller.verdict(holds, &claim);
         report.claims.push(Claim { claim, holds });
     }
@@ -406,7 +408,7 @@ impl Story<'_> {
     }
 
     /// Waits for a run with live progress; with `kill`, ends its worker hard once a later batch is at work.
-    async fn follow(
+    pub(super) async fn follow(
         &mut self,
         first: Value,
         mut kill: Option<&mut Option<Killed>>,

@@ -33,46 +33,66 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    if !valid_version(&args.version) {
-        bail!(
-            "{:?} is no version: three numbers, like 1.5.0",
-            output::safe(&args.version)
-        );
-    }
-    if args.fail.as_ref().is_some_and(|f| !f.contains('=')) {
-        bail!("--fail FACT=VALUE, such as firmware=3.14.1");
-    }
-    let from = folder(&args.worker)?;
-    let manifest = crate::images::manifest(&from)?;
-    let Some(program) = manifest.command.first() else {
-        bail!("{} names no command", from.display());
-    };
-    let mut command = vec![program.clone(), "drill".to_owned()];
-    command.extend(["--version".to_owned(), args.version.clone()]);
-    for (flag, value) in [
-        ("--fail", args.fail.clone()),
-        ("--slow", args.slow.map(|ms| ms.to_string())),
-    ] {
-        command.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
-    }
-    copy(&from, &args.out)?;
-    let path = args.out.join(MANIFEST_FILE);
-    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let mut table: toml::Table = text.parse().context("read worker.toml")?;
-    table.insert("version".to_owned(), args.version.clone().into());
-    table.insert("command".to_owned(), command.into());
-    // The drill is the program's; a component or an archive beside it knows nothing of it.
-    if let Some(toml::Value::Array(runtimes)) = table.get_mut("runtime") {
-        runtimes.retain(|r| r.get("name").and_then(toml::Value::as_str) == Some(RUNTIME_PROCESS));
-    }
-    let text = toml::to_string(&table).context("write worker.toml")?;
-    fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    make(
+        &args.worker,
+        &args.version,
+        args.fail.as_deref(),
+        args.slow,
+        &args.out,
+    )?;
     output::print_line(&format!("{} made", args.out.display()));
     say(&format!(
         "push it with: sengu worker push {}",
         args.out.display()
     ));
     Ok(Exit::Ok)
+}
+
+/// Makes the folder `out`.
+///
+/// # Errors
+/// When there is no such worker, or an argument is wrong, or `out` cannot be written.
+pub fn make(
+    worker: &str,
+    version: &str,
+    fail: Option<&str>,
+    slow: Option<u64>,
+    out: &Path,
+) -> anyhow::Result<()> {
+    if !valid_version(version) {
+        bail!(
+            "{:?} is no version: three numbers, like 1.5.0",
+            output::safe(version)
+        );
+    }
+    if fail.is_some_and(|f| !f.contains('=')) {
+        bail!("--fail FACT=VALUE, such as firmware=3.14.1");
+    }
+    let from = folder(worker)?;
+    let manifest = crate::images::manifest(&from)?;
+    let Some(program) = manifest.command.first() else {
+        bail!("{} names no command", from.display());
+    };
+    let mut command = vec![program.clone(), "drill".to_owned()];
+    command.extend(["--version".to_owned(), version.to_owned()]);
+    for (flag, value) in [
+        ("--fail", fail.map(str::to_owned)),
+        ("--slow", slow.map(|ms| ms.to_string())),
+    ] {
+        command.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
+    }
+    copy(&from, out)?;
+    let path = out.join(MANIFEST_FILE);
+    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let mut table: toml::Table = text.parse().context("read worker.toml")?;
+    table.insert("version".to_owned(), version.into());
+    table.insert("command".to_owned(), command.into());
+    // The drill is the program's; a component or an archive beside it knows nothing of it.
+    if let Some(toml::Value::Array(runtimes)) = table.get_mut("runtime") {
+        runtimes.retain(|r| r.get("name").and_then(toml::Value::as_str) == Some(RUNTIME_PROCESS));
+    }
+    let text = toml::to_string(&table).context("write worker.toml")?;
+    fs::write(&path, text).with_context(|| format!("write {}", path.display()))
 }
 
 /// A folder as given, or that of a kind that came with sengu.
