@@ -113,6 +113,16 @@ fn below(all: &BTreeMap<u32, Stat>, root: u32) -> Vec<u32> {
     found
 }
 
+/// A process and its living descendants.
+///
+/// # Errors
+/// When /proc cannot be read.
+pub fn family(root: u32) -> Result<Vec<u32>> {
+    let mut family = below(&processes()?, root);
+    family.push(root);
+    Ok(family)
+}
+
 /// Of this program without its children: the load generator.
 pub fn own_s() -> f64 {
     stat(std::process::id()).map_or(f64::NAN, |s| s.own_s)
@@ -139,6 +149,21 @@ pub fn resident_mib(root: u32) -> Result<(f64, f64)> {
     // Folded from 0: the sum of nothing is -0.
     let below_mib = below.into_iter().filter_map(of).fold(0.0, |a, b| a + b);
     Ok((root_mib, below_mib))
+}
+
+/// Memory of one process in MiB, with its part of what it shares; 0 when it has ended.
+pub fn proportional_mib(pid: u32) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = text.lines().find_map(|l| l.strip_prefix("Pss:"));
+    let kib = line.and_then(|l| l.trim().strip_suffix("kB")?.trim().parse::<f64>().ok());
+    kib.unwrap_or(0.0) / 1024.0
+}
+
+/// Whether a process was started as the program of this name.
+pub fn runs(pid: u32, program: &str) -> bool {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let first = line.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(first).rsplit('/').next() == Some(program)
 }
 
 /// Share of the machine's CPU that nobody used over half a second, in percent.

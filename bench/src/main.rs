@@ -2,15 +2,20 @@
 //! through the REST API and the CLI: it must never link a crate of sengu, so that what it loads is what ships.
 
 mod cpu;
+mod guest;
 mod http;
+mod load;
 mod peers;
+mod releases;
 mod report;
+mod results;
 mod server;
 mod servers;
 mod stats;
 mod suites;
 mod targets;
 mod tasks;
+mod witness;
 
 use anyhow::{Context as _, Result, bail};
 use report::Report;
@@ -20,7 +25,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 sengu-bench [suite..] [--quick] [--peers DIR] [--sengu FILE] [--workers DIR] [--json]
 
-  suites          pipeline latency backlog fleet idle ssh snmp redfish (default: all, in this order)
+  suites          pipeline latency backlog fleet idle flips sweep-bad kinds runtimes ssh snmp redfish
+                  (default: all, in this order)
   --quick         small numbers: whether it works, not how fast
   --peers DIR     folder of the peers' scripts; also env SENGU_PEERS_SCRIPTS (what they need: env PEERS)
   --sengu FILE    the sengu program (default: beside this one)
@@ -39,6 +45,8 @@ pub struct Bench {
     /// Where data directories are made: on the disk of the build, never in memory.
     pub scratch: PathBuf,
     pub peers: peers::Peers,
+    /// The echo worker linked statically, for containers.
+    pub static_echo: PathBuf,
     /// Programs in Python that the tests' setup installs.
     tools: PathBuf,
 }
@@ -102,6 +110,10 @@ fn options() -> Result<Option<Options>> {
         workers: workers.unwrap_or(beside),
         scratch,
         peers: peers::Peers::find(scripts)?,
+        static_echo: folder.with_file_name("static").join(format!(
+            "{}-unknown-linux-gnu/release/sengu-worker-echo",
+            std::env::consts::ARCH
+        )),
         tools: folder.with_file_name("test-venv").join("bin"),
     };
     Ok(Some(Options {
@@ -137,6 +149,10 @@ fn run() -> Result<bool> {
 }
 
 fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    if args.next().as_deref() == Some(witness::VERB) {
+        return witness::run(args);
+    }
     match run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -6,7 +6,7 @@ use crate::http::Client;
 use anyhow::{Context as _, Result, bail};
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,42 +15,52 @@ const READY_MAX: Duration = Duration::from_secs(60);
 /// From SIGTERM to the end.
 const END_MAX: Duration = Duration::from_secs(30);
 
+/// The configuration file, where there is one.
+const CONFIG: &str = "sengu.toml";
+
 pub struct Server {
     child: Child,
     folder: tempfile::TempDir,
     sengu: PathBuf,
+    workers: PathBuf,
     pub address: SocketAddr,
     pub token: String,
 }
 
 impl Server {
     pub fn start(bench: &Bench) -> Result<Server> {
+        Server::start_with(bench, None)
+    }
+
+    /// With a configuration file.
+    pub fn start_with(bench: &Bench, config: Option<&str>) -> Result<Server> {
         let folder = tempfile::Builder::new()
             .prefix("up-")
             .tempdir_in(&bench.scratch)
             .context("make a data directory")?;
-        let log = File::create(folder.path().join("log")).context("make the log")?;
-        let child = Command::new(&bench.sengu)
-            .arg("up")
-            .arg("--data")
-            .arg(folder.path().join("data"))
-            .args(["--listen", "127.0.0.1:0", "--workers"])
-            .arg(&bench.workers)
-            .env_remove("SENGU_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("start {}", bench.sengu.display()))?;
+        if let Some(config) = config {
+            fs::write(folder.path().join(CONFIG), config).context("write the configuration")?;
+        }
+        let child = spawn(&bench.sengu, &bench.workers, folder.path())?;
         let mut server = Server {
             child,
             folder,
             sengu: bench.sengu.clone(),
+            workers: bench.workers.clone(),
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             token: String::new(),
         };
         server.ready()?;
         Ok(server)
+    }
+
+    /// Ends it and starts it again on the same data.
+    pub fn restart(&mut self) -> Result<()> {
+        end(&mut self.child, END_MAX);
+        // The old address must not be taken for the new one's.
+        let _ = fs::remove_file(self.data().join("endpoint"));
+        self.child = spawn(&self.sengu, &self.workers, self.folder.path())?;
+        self.ready()
     }
 
     fn ready(&mut self) -> Result<()> {
@@ -117,6 +127,11 @@ impl Server {
         cpu::tree(self.pid()).with_context(|| format!("sengu up: {}", self.log()))
     }
 
+    /// Itself and all living processes below it.
+    pub fn below(&self) -> Result<Vec<u32>> {
+        cpu::family(self.pid())
+    }
+
     /// Lines of its log that tell of trouble.
     pub fn complaints(&self) -> usize {
         let text = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
@@ -129,6 +144,29 @@ impl Drop for Server {
     fn drop(&mut self) {
         end(&mut self.child, END_MAX);
     }
+}
+
+fn spawn(sengu: &Path, workers: &Path, folder: &Path) -> Result<Child> {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("log"))
+        .context("open the log")?;
+    let mut command = Command::new(sengu);
+    command.arg("up").arg("--data").arg(folder.join("data"));
+    let config = folder.join(CONFIG);
+    if config.exists() {
+        command.arg("--config").arg(config);
+    }
+    command
+        .args(["--listen", "127.0.0.1:0", "--workers"])
+        .arg(workers)
+        .env_remove("SENGU_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("start {}", sengu.display()))
 }
 
 /// Asks a process that we started to end, and kills it when it does not.

@@ -1,6 +1,7 @@
 //! Foreign servers that the suites drive and peers that are services, each started here on loopback and ended by its pid.
 
 pub mod agents;
+pub mod dockerd;
 pub mod emulator;
 pub mod sshd;
 
@@ -44,6 +45,10 @@ impl Process {
         bail!("{what} is not ready within {READY_MAX:?}")
     }
 
+    pub fn stop(&mut self) {
+        end(&mut self.0, Duration::from_secs(10));
+    }
+
     /// CPU of it and of all below it so far; NaN when it has ended.
     pub fn cpu_s(&self) -> f64 {
         cpu::tree(self.0.id()).map_or(f64::NAN, cpu::Tree::all_s)
@@ -52,7 +57,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        end(&mut self.0, Duration::from_secs(10));
+        self.stop();
     }
 }
 

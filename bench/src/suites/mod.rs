@@ -1,11 +1,15 @@
 //! One file per suite: what it loads, and which figures it gives.
 
 mod backlog;
+mod bad;
 mod fleet;
+mod flips;
 mod idle;
+mod kinds;
 mod latency;
 mod pipeline;
 mod redfish;
+mod runtimes;
 mod snmp;
 mod ssh;
 mod sweep;
@@ -19,7 +23,7 @@ pub struct Suite {
     pub run: fn(&Bench, &mut Report) -> Result<()>,
 }
 
-pub const ALL: [Suite; 8] = [
+pub const ALL: [Suite; 12] = [
     Suite {
         name: "pipeline",
         run: pipeline::run,
@@ -39,6 +43,22 @@ pub const ALL: [Suite; 8] = [
     Suite {
         name: "idle",
         run: idle::run,
+    },
+    Suite {
+        name: "flips",
+        run: flips::run,
+    },
+    Suite {
+        name: "sweep-bad",
+        run: bad::run,
+    },
+    Suite {
+        name: "kinds",
+        run: kinds::run,
+    },
+    Suite {
+        name: "runtimes",
+        run: runtimes::run,
     },
     Suite {
         name: "ssh",
