@@ -11,7 +11,7 @@ use crate::workers;
 use sengu_model::problem::{Code, Problem};
 use sengu_model::quantity::Share;
 use sengu_model::record::API_VERSION;
-use sengu_model::release::{Guard, ReleaseRule, ReleaseSpec, ReleaseStatus, RulePhase};
+use sengu_model::release::{Guard, ReleaseRule, ReleaseSpec, ReleaseStatus, RulePhase, RuleStatus};
 use sengu_model::selector::compare_versions;
 use sengu_model::{Metadata, Record, Uid};
 use sengu_store::{Expect, Op, StoreError};
@@ -187,14 +187,18 @@ pub fn watch(shared: &Shared, kind: &str, spec: &ReleaseSpec, status: &ReleaseSt
                 |w: &Watched| w.rule == rule.name && w.version == rule.version && w.guard == *guard;
             let kept = old.iter().position(same).map(|at| old.swap_remove(at));
             let mut next = kept.unwrap_or_else(|| {
-                Watched::new(&rule.name, &rule.version, replaces, guard.clone(), step_at)
+                let guard = guard.clone();
+                let mut fresh = Watched::new(&rule.name, &rule.version, replaces, guard, step_at);
+                if let Some(told) = found {
+                    fresh.restore(told);
+                }
+                fresh
             });
             if next.step_at != step_at {
                 next.begin_step(step_at);
             }
-            for held in status.held.iter().filter(|h| h.version == rule.version) {
-                next.hold(&held.cell);
-            }
+            let held = status.held.iter().filter(|h| h.version == rule.version);
+            next.hold_only(&held.map(|h| &h.cell).collect::<Vec<_>>());
             watched.push(next);
         }
     });
@@ -219,8 +223,9 @@ impl Logic {
         let (mut spec, mut status) = self.release(kind, wanted.revision)?;
         let now = clock::now();
         let version = wanted.version.clone();
-        if !status.rules.iter().any(rolling) && version != spec.version {
-            status.previous = Some(Box::new(spec.clone()));
+        let moving = |s: &RuleStatus| rolling(s) && s.phase != RulePhase::Shadow;
+        if !status.rules.iter().any(moving) {
+            status.before = Some(Box::new(spec.clone()));
         }
         let other = status
             .rules
@@ -249,6 +254,8 @@ impl Logic {
                 return Ok(self.release_record(kind));
             }
             // All go back to the version that no rule names.
+            status.previous = Some(Box::new(spec.clone()));
+            status.before = None;
             spec.rules.clear();
         } else {
             // The same rollout goes on: its share grows (or shrinks), its order among the rules stays.
@@ -284,7 +291,7 @@ impl Logic {
         let how = if wanted.shadow { "shadows" } else { "gets" };
         for rule in &mut status.rules {
             if rule.version == version && rule.phase != RulePhase::Settled {
-                rule.step_at = now;
+                rule.begin_step(now);
             }
         }
         tell(
@@ -305,12 +312,17 @@ impl Logic {
         let _one_writer = self.shared.writes.lock().await;
         let (mut spec, mut status) = self.release(kind, wanted.revision)?;
         let now = clock::now();
-        let moving: HashSet<String> = status
-            .rules
-            .iter()
-            .filter(|s| rolling(s))
-            .map(|s| s.name.clone())
-            .collect();
+        let names = |of: &dyn Fn(&RuleStatus) -> bool| -> HashSet<String> {
+            let rules = status.rules.iter().filter(|s| of(s));
+            rules.map(|s| s.name.clone()).collect()
+        };
+        let is_shadow = |s: &RuleStatus| s.phase == RulePhase::Shadow;
+        let mut moving = names(&|s| rolling(s) && !is_shadow(s));
+        if moving.is_empty() {
+            // A shadow goes on beside a rollout that ends; alone it is what is ended.
+            moving = names(&is_shadow);
+        }
+        status.before = None;
         let message = match &wanted.version {
             Some(version) => {
                 let from = spec.version.clone();
@@ -395,9 +407,11 @@ impl Logic {
             () if place.ends_with("where") => Code::InvalidSelector,
             () => Code::InvalidField,
         };
-        let field = place.rsplit('.').next().unwrap_or_default();
-        Err(Problem::new(code, format!("{field}: {what}"))
-            .hint("sengu get workers shows kinds and versions"))
+        let what = match (code, place.rsplit('.').next()) {
+            (Code::InvalidField, Some(field)) => format!("{field}: {what}"),
+            _ => what,
+        };
+        Err(Problem::new(code, what).hint("sengu get workers shows kinds and versions"))
     }
 
     /// What a person chose must outlive the program that brought it.

@@ -168,7 +168,10 @@ pub struct ReleaseStatus {
     /// Cells that are kept off a version, newest last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<HeldCell>,
-    /// What `rollback` goes back to.
+    /// What was before the rollout that is on its way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Box<ReleaseSpec>>,
+    /// What `rollback` goes back to when nothing is on its way: what was before the last move that came to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<Box<ReleaseSpec>>,
     /// What was moved, newest last, the last 50.
@@ -206,11 +209,23 @@ pub struct RuleStatus {
     pub waits_for: String,
     pub seen: Sample,
     pub replaced: Sample,
+    /// Tasks of it that ended well in earlier steps.
+    pub proven: u64,
     /// Cells with tasks of it, the worst first, at most 50.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<CellStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shadow: Option<ShadowStatus>,
+}
+
+impl RuleStatus {
+    /// A new step: its window counts from nothing.
+    pub fn begin_step(&mut self, now: Time) {
+        self.step_at = now;
+        self.proven += self.seen.tasks.saturating_sub(self.seen.failed);
+        self.seen = Sample::default();
+        self.cells.clear();
+    }
 }
 
 /// Tasks of one version that were counted.

@@ -48,6 +48,7 @@ pub fn edited(known: Option<&Record>, spec: &ReleaseSpec, now: Time) -> serde_js
         if !same_routes {
             status.follows_bundled = false;
             status.previous = Some(Box::new(before));
+            status.before = None;
         }
     }
     fit(spec, &mut status, now);

@@ -80,6 +80,32 @@ impl Tally {
         }
     }
 
+    /// What is left of a tally that was told: how long tasks took is not.
+    pub fn of(sample: &Sample) -> Tally {
+        Tally {
+            tasks: sample.tasks,
+            failed: sample.failed,
+            ..Tally::default()
+        }
+    }
+
+    pub fn good(&self) -> u64 {
+        self.tasks.saturating_sub(self.failed)
+    }
+
+    /// Nothing of it ended well, and something failed.
+    pub fn only_fails(&self) -> bool {
+        self.failed > 0 && self.good() == 0
+    }
+
+    pub fn add_all(&mut self, more: &Tally) {
+        self.tasks += more.tasks;
+        self.failed += more.failed;
+        for (mine, other) in self.latency.iter_mut().zip(&more.latency) {
+            *mine = mine.saturating_add(*other);
+        }
+    }
+
     /// Takes out what another tally holds too.
     pub fn without(&mut self, part: &Tally) {
         self.tasks = self.tasks.saturating_sub(part.tasks);

@@ -6,13 +6,16 @@ use super::tally::Tally;
 use parking_lot::Mutex;
 use sengu_model::Time;
 use sengu_model::release::{Cell, CellStatus, Guard, RuleStatus};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tokio::sync::Notify;
 
 /// Cells counted apart, per rule; what is beyond counts over all only.
 const CELLS_MAX: usize = 4_096;
 /// Cells shown.
 const CELLS_SHOWN_MAX: usize = 50;
+/// A version of which nothing has ended well yet is given this long, in milliseconds: until then, cells of like devices
+/// that fail are no sign that the others will.
+const GOOD_NEWS_MAX_MS: u64 = 10_000;
 /// Tasks that nobody could take before a version counts as one that does not come up.
 const REFUSED_MAX: u64 = 8;
 
@@ -50,6 +53,8 @@ pub struct Watched {
     pub step_at: Time,
     all: Pair,
     cells: HashMap<Cell, Pair>,
+    /// Tasks that ended well in earlier steps.
+    proven: u64,
     not_taken: u64,
     /// Counted since it was last looked at.
     pub moved: bool,
@@ -81,8 +86,24 @@ impl Watched {
             step_at,
             all: Pair::default(),
             cells: HashMap::new(),
+            proven: 0,
             not_taken: 0,
             moved: true,
+        }
+    }
+
+    /// Goes on from what was told before sengu was started again.
+    pub fn restore(&mut self, told: &RuleStatus) {
+        self.proven = told.proven;
+        self.all.seen = Tally::of(&told.seen);
+        self.all.replaced = Tally::of(&told.replaced);
+        for told in &told.cells {
+            let pair = Pair {
+                seen: Tally::of(&told.seen),
+                replaced: Tally::of(&told.replaced),
+                held: told.held,
+            };
+            self.cells.insert(told.cell.clone(), pair);
         }
     }
 
@@ -90,6 +111,7 @@ impl Watched {
     pub fn begin_step(&mut self, at: Time) {
         self.step_at = at;
         self.not_taken = 0;
+        self.proven += self.all.seen.good();
         self.all.seen = Tally::default();
         for pair in self.cells.values_mut() {
             pair.seen = Tally::default();
@@ -98,10 +120,8 @@ impl Watched {
 
     /// True when it is time to look.
     fn count(&mut self, key: &Key, ended: Ended) -> bool {
+        // Whatever else does such tasks is what it is compared with.
         let mine = *key.version == self.version;
-        if !mine && *key.version != self.replaces {
-            return false;
-        }
         self.moved = true;
         let (failed, ms) = match ended {
             Ended::Good(ms) => (false, ms),
@@ -134,48 +154,101 @@ impl Watched {
     }
 
     /// What is bad about it now.
-    pub fn findings(&self) -> Option<Finding> {
-        if self.not_taken >= REFUSED_MAX && self.all.seen.tasks == self.all.seen.failed {
+    pub fn findings(&self, now: Time) -> Option<Finding> {
+        if self.not_taken >= REFUSED_MAX && self.all.seen.good() == 0 {
             return Some(Finding::All(format!(
                 "no instance of it took any of {} tasks",
                 self.not_taken
             )));
         }
-        let mut bad: Vec<(Cell, String)> = Vec::new();
-        let mut good = 0;
-        for (cell, pair) in &self.cells {
-            if pair.held || pair.seen.tasks == 0 {
-                continue;
-            }
-            match judge(&self.guard, &pair.seen, &pair.replaced) {
-                Verdict::Bad(why) => bad.push((cell.clone(), why)),
-                Verdict::Fine | Verdict::Wait => {
-                    good += u32::from(pair.seen.tasks > pair.seen.failed);
-                }
-            }
-        }
-        let held = self.cells.values().filter(|p| p.held).count();
-        // Bad wherever it was tried enough to tell, or over all: it is the version, not the device.
-        let everywhere =
-            !bad.is_empty() && good == 0 && (bad.len() + held > 1 || self.cells.len() == 1);
-        if everywhere || bad.is_empty() {
-            if let Verdict::Bad(why) = judge(&self.guard, &self.all.seen, &self.all.replaced) {
-                return Some(Finding::All(why));
-            }
-            if everywhere {
-                let why = bad.first().map(|(cell, why)| format!("{cell}: {why}"));
-                return Some(Finding::All(why.unwrap_or_default()));
-            }
-        }
+        let tried = self.cells.iter().filter(|(_, pair)| !pair.held);
+        let mut bad: Vec<(Cell, String)> = tried
+            .filter_map(|(cell, pair)| Some((cell.clone(), self.why_bad(pair)?)))
+            .collect();
         bad.sort();
+        if let Some(why) = self.why_all(&bad, now) {
+            return Some(Finding::All(why));
+        }
         (!bad.is_empty()).then_some(Finding::Cells(bad))
     }
 
-    /// The cell went back: what it did no longer speaks against the rest.
-    pub fn hold(&mut self, cell: &Cell) {
-        if let Some(pair) = self.cells.get_mut(cell)
-            && !pair.held
+    fn why_bad(&self, pair: &Pair) -> Option<String> {
+        match judge(&self.guard, &pair.seen, &pair.replaced) {
+            Verdict::Bad(why) => Some(why),
+            Verdict::Fine | Verdict::Wait => None,
+        }
+    }
+
+    /// Why it is the version and not some of the devices, if so.
+    fn why_all(&self, bad: &[(Cell, String)], now: Time) -> Option<String> {
+        let good = self.all.seen.good() > 0;
+        if good && !bad.is_empty() {
+            return None;
+        }
+        let first = || bad.first().map(|(cell, why)| format!("{cell}: {why}"));
+        if good || self.proven > 0 {
+            if bad.is_empty() {
+                return self.why_bad(&self.without_hopeless());
+            }
+            // It did well in earlier steps and does nowhere now.
+            let everywhere = firmwares(bad.iter().map(|(cell, _)| cell)) > 1;
+            return everywhere.then(first).flatten();
+        }
+        // Nothing has ended well. Like devices fail alike and fast; others are given their time.
+        let failing = self
+            .cells
+            .iter()
+            .filter(|(_, p)| p.held || p.seen.failed > 0);
+        let enough = firmwares(failing.map(|(cell, _)| cell)) > 1
+            || firmwares(self.cells.keys()) == 1
+            || now.ms_since(self.step_at) >= GOOD_NEWS_MAX_MS;
+        if !enough {
+            return None;
+        }
+        let held = self.cells.values().filter(|p| p.held).count();
+        let several = bad.len() + held > 1 || self.cells.len() == 1;
+        match bad.is_empty() {
+            true if held > 1 => Some("nothing of it has ended well".to_owned()),
+            true => self.why_bad(&self.all),
+            false if several => self.why_bad(&self.all).or_else(first),
+            false => None,
+        }
+    }
+
+    /// All but the cells that only fail: each of those is judged by itself, within a few tasks.
+    fn without_hopeless(&self) -> Pair {
+        let mut rest = self.all.clone();
+        for pair in self
+            .cells
+            .values()
+            .filter(|p| !p.held && p.seen.only_fails())
         {
+            rest.seen.without(&pair.seen);
+        }
+        rest
+    }
+
+    /// These cells went back, and no others: what they did no longer speaks against the rest.
+    pub fn hold_only(&mut self, cells: &[&Cell]) {
+        for (cell, pair) in &mut self.cells {
+            if pair.held && !cells.contains(&cell) {
+                // Somebody wants it tried again.
+                pair.held = false;
+                pair.seen = Tally::default();
+                self.all.replaced.add_all(&pair.replaced);
+            }
+        }
+        for cell in cells {
+            self.hold(cell);
+        }
+    }
+
+    fn hold(&mut self, cell: &Cell) {
+        if !self.cells.contains_key(cell) && self.cells.len() >= CELLS_MAX {
+            return;
+        }
+        let pair = self.cells.entry(cell.clone()).or_default();
+        if !pair.held {
             pair.held = true;
             self.all.seen.without(&pair.seen);
             self.all.replaced.without(&pair.replaced);
@@ -192,12 +265,13 @@ impl Watched {
     }
 
     pub fn tell(&self, status: &mut RuleStatus) {
+        status.proven = self.proven;
         status.seen = self.all.seen.sample();
         status.replaced = self.all.replaced.sample();
         let mut cells: Vec<CellStatus> = self
             .cells
             .iter()
-            .filter(|(_, pair)| pair.seen.tasks > 0)
+            .filter(|(_, pair)| pair.seen.tasks > 0 || pair.held)
             .map(|(cell, pair)| CellStatus {
                 cell: cell.clone(),
                 seen: pair.seen.sample(),
@@ -214,6 +288,12 @@ impl Watched {
         cells.truncate(CELLS_SHOWN_MAX);
         status.cells = cells;
     }
+}
+
+/// How many kinds of firmware these cells have.
+fn firmwares<'a>(cells: impl Iterator<Item = &'a Cell>) -> usize {
+    let all: HashSet<(&str, &str)> = cells.map(|c| (&*c.vendor, &*c.firmware)).collect();
+    all.len()
 }
 
 impl Rollouts {
@@ -283,20 +363,20 @@ mod tests {
         feed(&mut watched, "1.4.0", "2.1", 100, 0);
         feed(&mut watched, "1.5.0", "2.1", 48, 0);
         feed(&mut watched, "1.5.0", "1.9", 0, 3);
-        let found = watched.findings();
+        let found = watched.findings(Time(0));
         let Some(Finding::Cells(cells)) = found else {
             panic!("{found:?}");
         };
         assert_eq!(cells.len(), 1);
         assert_eq!(cells[0].0, cell("1.9"));
         assert!(cells[0].1.contains("3 of 3 tasks failed"), "{}", cells[0].1);
-        watched.hold(&cells[0].0);
-        assert_eq!(watched.findings(), None);
+        watched.hold_only(&[&cells[0].0]);
+        assert_eq!(watched.findings(Time(0)), None);
         assert!(!watched.is_fine(), "48 tasks are no window of 50");
         feed(&mut watched, "1.5.0", "1.9", 0, 5);
         feed(&mut watched, "1.5.0", "2.1", 2, 0);
         assert_eq!(
-            watched.findings(),
+            watched.findings(Time(0)),
             None,
             "what was out when it was held is no news"
         );
@@ -308,10 +388,10 @@ mod tests {
         let mut watched = watched();
         feed(&mut watched, "1.4.0", "1.9", 100, 0);
         feed(&mut watched, "1.5.0", "1.9", 0, 2);
-        assert_eq!(watched.findings(), None);
+        assert_eq!(watched.findings(Time(0)), None);
         feed(&mut watched, "1.5.0", "2.1", 0, 2);
         // Neither cell alone has failed often enough; together they have.
-        assert!(matches!(watched.findings(), Some(Finding::All(_))));
+        assert!(matches!(watched.findings(Time(0)), Some(Finding::All(_))));
     }
 
     #[test]
@@ -324,11 +404,11 @@ mod tests {
             cell: &cell,
         };
         for _ in 0..REFUSED_MAX {
-            assert_eq!(watched.findings(), None);
+            assert_eq!(watched.findings(Time(0)), None);
             watched.count(&key, Ended::NotTaken);
         }
         assert!(
-            matches!(watched.findings(), Some(Finding::All(why)) if why.contains("no instance"))
+            matches!(watched.findings(Time(0)), Some(Finding::All(why)) if why.contains("no instance"))
         );
     }
 
@@ -338,6 +418,104 @@ mod tests {
         feed(&mut watched, "1.4.0", "1.9", 100, 0);
         feed(&mut watched, "1.5.0", "2.1", 8, 0);
         feed(&mut watched, "1.5.0", "1.9", 0, 8);
-        assert!(matches!(watched.findings(), Some(Finding::Cells(_))));
+        assert!(matches!(watched.findings(Time(0)), Some(Finding::Cells(_))));
+    }
+
+    #[test]
+    fn like_devices_that_fail_first_do_not_speak_for_the_others() {
+        let model = |firmware: &str, model: &str| Cell {
+            model: model.to_owned(),
+            ..cell(firmware)
+        };
+        let count = |watched: &mut Watched, version: &str, cell: &Cell, bad: u64| {
+            let key = Key {
+                kind: "redfish",
+                version,
+                cell,
+            };
+            for n in 0..bad.max(1) {
+                let ended = match n < bad {
+                    true => Ended::Bad(Some(5)),
+                    false => Ended::Good(Some(5)),
+                };
+                watched.count(&key, ended);
+            }
+        };
+        let (m1, m2, other) = (model("1.9", "M1"), model("1.9", "M2"), cell("2.1"));
+        let mut watched = watched();
+        count(&mut watched, "1.4.0", &other, 0);
+        count(&mut watched, "1.5.0", &m1, 2);
+        count(&mut watched, "1.5.0", &m2, 1);
+        assert_eq!(
+            watched.findings(Time(0)),
+            None,
+            "three of three, all of one firmware"
+        );
+        let late = Time(10_000_000);
+        assert!(
+            matches!(watched.findings(late), Some(Finding::All(_))),
+            "nothing good was heard for a while"
+        );
+        count(&mut watched, "1.5.0", &m1, 1);
+        count(&mut watched, "1.5.0", &m2, 2);
+        let found = watched.findings(Time(0));
+        assert!(
+            matches!(&found, Some(Finding::Cells(cells)) if cells.len() == 2),
+            "{found:?}"
+        );
+
+        // What two models did, with others that do well.
+        let mut watched = self::watched();
+        count(&mut watched, "1.5.0", &m1, 2);
+        count(&mut watched, "1.5.0", &m2, 2);
+        count(&mut watched, "1.5.0", &other, 0);
+        assert_eq!(
+            watched.findings(Time(0)),
+            None,
+            "{:?}",
+            watched.findings(Time(0))
+        );
+    }
+
+    #[test]
+    fn what_was_proven_in_earlier_steps_or_before_a_restart_still_counts() {
+        let mut watched = watched();
+        feed(&mut watched, "1.4.0", "2.1", 100, 0);
+        feed(&mut watched, "1.5.0", "2.1", 60, 0);
+        feed(&mut watched, "1.5.0", "1.9", 0, 3);
+        let Some(Finding::Cells(_)) = watched.findings(Time(0)) else {
+            panic!("the cell goes back");
+        };
+        watched.hold_only(&[&cell("1.9")]);
+        let mut told = RuleStatus::default();
+        watched.tell(&mut told);
+        told.begin_step(Time(1));
+        watched.begin_step(Time(1));
+        let mut again = self::watched();
+        again.restore(&told);
+        again.hold_only(&[&cell("1.9")]);
+        for mut watched in [watched, again] {
+            feed(&mut watched, "1.5.0", "1.8", 0, 3);
+            let found = watched.findings(Time(1));
+            assert!(
+                matches!(&found, Some(Finding::Cells(c)) if c[0].0 == cell("1.8")),
+                "{found:?}"
+            );
+            // Bad everywhere since that step.
+            feed(&mut watched, "1.5.0", "2.1", 0, 3);
+            assert!(matches!(watched.findings(Time(1)), Some(Finding::All(_))));
+        }
+    }
+
+    #[test]
+    fn a_cell_that_is_tried_again_counts_again() {
+        let mut watched = watched();
+        feed(&mut watched, "1.5.0", "2.1", 10, 0);
+        feed(&mut watched, "1.5.0", "1.9", 0, 3);
+        watched.hold_only(&[&cell("1.9")]);
+        watched.hold_only(&[]);
+        assert_eq!(watched.findings(Time(0)), None);
+        feed(&mut watched, "1.5.0", "1.9", 0, 3);
+        assert!(matches!(watched.findings(Time(0)), Some(Finding::Cells(_))));
     }
 }

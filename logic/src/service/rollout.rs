@@ -90,7 +90,7 @@ async fn look(shared: &Arc<Shared>, kind: &str) -> Result<(), sengu_store::Store
             let watched = all.iter_mut().find(|w| w.rule == name)?;
             watched.tell(&mut rule_status);
             Some((
-                watched.findings(),
+                watched.findings(now),
                 watched.is_fine(),
                 waits_for(watched, &rule, now),
             ))
@@ -108,7 +108,7 @@ async fn look(shared: &Arc<Shared>, kind: &str) -> Result<(), sengu_store::Store
             (Some((Some(Finding::Cells(cells)), ..)), None) => {
                 moved = true;
                 for (cell, why) in cells {
-                    let message = format!("{cell} goes back to {}: {why}", rule_status.replaces);
+                    let message = format!("{cell} goes back: {why}");
                     tell(&mut status, "cell-rolled-back", &rule.version, message);
                     status.held.push(HeldCell {
                         version: rule.version.clone(),
@@ -143,6 +143,13 @@ async fn look(shared: &Arc<Shared>, kind: &str) -> Result<(), sengu_store::Store
     }
     if moved {
         fit(&spec, &mut status, now);
+        if !status
+            .rules
+            .iter()
+            .any(|s| rolling(s) && s.phase != RulePhase::Shadow)
+        {
+            status.before = None;
+        }
     }
     if moved || told {
         releases::write(shared, kind, &spec, &status, Expect::Anything).await?;
@@ -182,7 +189,7 @@ fn waits_for(watched: &Watched, rule: &sengu_model::release::ReleaseRule, now: T
 /// The whole rule goes.
 fn take_back(spec: &mut ReleaseSpec, status: &mut ReleaseStatus, rule: &RuleStatus, why: String) {
     spec.rules.retain(|r| r.name != rule.name);
-    let message = format!("all goes back to {}: {why}", rule.replaces);
+    let message = format!("all goes back: {why}");
     tell(status, "rolled-back", &rule.version, message);
 }
 
@@ -203,7 +210,7 @@ fn advance(
         );
         rule.share = next;
         tell(status, "stepped", &rule.version.clone(), message);
-        rule_status.step_at = now;
+        rule_status.begin_step(now);
         put(status, rule_status);
         return true;
     }
@@ -217,6 +224,9 @@ fn advance(
         return false;
     }
     let version = rule.version.clone();
+    if let Some(before) = status.before.take() {
+        status.previous = Some(before);
+    }
     let whole = rule.selector.is_empty();
     let held = status.held.iter().any(|held| held.version == version);
     if whole && !held {
