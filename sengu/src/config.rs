@@ -26,6 +26,8 @@ pub struct Config {
     pub join: Option<PathBuf>,
     /// Logic: where execution environments of other machines join. Anything but loopback needs `tls`.
     pub listen_join: Option<SocketAddr>,
+    /// Runtimes that this machine's execution environment uses; default: all of process, wasm and docker.
+    pub runtimes: Vec<String>,
     pub docker: Docker,
     /// How long ended tasks are kept; default 7d.
     pub retention: Option<Duration>,

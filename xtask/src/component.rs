@@ -171,17 +171,27 @@ fn is_newer(made: &Path, source: &Path) -> bool {
 
 /// worker.toml with the component among the ways to run it. What it says itself comes first, and is better.
 pub fn with_component(manifest: &str, file: &str) -> Result<String> {
+    with_runtime(
+        manifest,
+        &format!("name = \"wasm\"\ncomponent = \"{file}\""),
+    )
+}
+
+/// worker.toml of a program that runs in a container with nothing else in it.
+pub fn with_docker(manifest: &str) -> Result<String> {
+    with_runtime(manifest, "name = \"docker\"")
+}
+
+fn with_runtime(manifest: &str, runtime: &str) -> Result<String> {
     let table: toml::Table = manifest.parse().context("read worker.toml")?;
     let mut text = manifest.trim_end().to_owned();
-    text.push_str("\n\n# Written by `cargo xtask stage`, which has built the component.\n");
+    text.push_str("\n\n# Written by `cargo xtask stage`, which has built it for this.\n");
     if !table.contains_key("runtime") {
         text.push_str("[[runtime]]\nname = \"process\"\n\n");
     }
-    text.push_str(&format!(
-        "[[runtime]]\nname = \"wasm\"\ncomponent = \"{file}\"\n"
-    ));
+    text.push_str(&format!("[[runtime]]\n{runtime}\n"));
     text.parse::<toml::Table>()
-        .context("worker.toml with its component")?;
+        .context("worker.toml with one more runtime")?;
     Ok(text)
 }
 

@@ -72,11 +72,16 @@ pub fn stage(workspace: &Workspace, profile: &str, scope: Scope) -> Result<Stage
         .join("workers");
     let folders = workspace.worker_folders()?;
     let components = component::components(workspace, &folders)?;
+    let statics = match scope {
+        Scope::Tests => linked_statically(workspace, profile)?,
+        Scope::Product => BTreeMap::new(),
+    };
     let mut kinds = BTreeSet::new();
     for folder in folders {
         let built = Built {
             programs: programs.get(&folder).map_or(&[][..], Vec::as_slice),
             component: components.get(&folder).map(PathBuf::as_path),
+            linked_statically: statics.get(&folder).map_or(&[][..], Vec::as_slice),
         };
         let kind = lay_out(&folder, &built, &workers)
             .with_context(|| format!("stage {}", folder.display()))?;
@@ -116,8 +121,37 @@ fn build(
             cargo.args(["--package", "sengu", "--bins"])
         }
     };
+    programs_of(&mut cargo)
+}
+
+/// Workers that are linked statically: they run in a container with nothing else in it. The tests do that; a product
+/// build does not wait for it.
+fn linked_statically(
+    workspace: &Workspace,
+    profile: &str,
+) -> Result<BTreeMap<PathBuf, Vec<PathBuf>>> {
+    let mut all = workspace
+        .under("workers")
+        .filter(|p| p.linked_statically)
+        .peekable();
+    if all.peek().is_none() {
+        return Ok(BTreeMap::new());
+    }
+    let mut cargo = run::cargo(&workspace.root);
+    // With a target named, build scripts and macros are left as they are.
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    cargo.args(["build", "--profile", profile, "--bins", "--target", &target]);
+    cargo.arg("--message-format=json-render-diagnostics");
+    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    for package in all {
+        cargo.args(["--package", &package.name]);
+    }
+    programs_of(&mut cargo)
+}
+
+fn programs_of(cargo: &mut Command) -> Result<BTreeMap<PathBuf, Vec<PathBuf>>> {
     let mut programs: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
-    for message in messages(&mut cargo)? {
+    for message in messages(cargo)? {
         let test = message["profile"]["test"].as_bool().unwrap_or(false);
         let program = message["executable"].as_str();
         let manifest = message["manifest_path"].as_str();
@@ -147,12 +181,16 @@ pub fn messages(cargo: &mut Command) -> Result<Vec<Value>> {
 struct Built<'a> {
     programs: &'a [PathBuf],
     component: Option<&'a Path>,
+    linked_statically: &'a [PathBuf],
 }
 
 /// Lays one worker out and gives back its kind.
 fn lay_out(folder: &Path, built: &Built, workers: &Path) -> Result<String> {
-    let programs = built.programs;
-    let text = fs::read_to_string(folder.join("worker.toml")).context("read worker.toml")?;
+    let programs = match built.linked_statically {
+        [] => built.programs,
+        programs => programs,
+    };
+    let mut text = fs::read_to_string(folder.join("worker.toml")).context("read worker.toml")?;
     let manifest: toml::Table = text.parse().context("read worker.toml")?;
     let kind = manifest
         .get("name")
@@ -176,14 +214,22 @@ fn lay_out(folder: &Path, built: &Built, workers: &Path) -> Result<String> {
     }
     if let Some(component) = built.component {
         let file = format!("{kind}.wasm");
-        let text = component::with_component(&text, &file)?;
-        // Beside the component, so that it is as old as its last change.
-        let manifest = component.with_extension("worker.toml");
+        text = component::with_component(&text, &file)?;
+        wanted.insert(PathBuf::from(file), component.to_owned());
+    }
+    if !built.linked_statically.is_empty() {
+        text = component::with_docker(&text)?;
+    }
+    // Beside what was built, so that it is as old as its last change.
+    if let Some(beside) = built
+        .component
+        .or(built.linked_statically.first().map(PathBuf::as_path))
+    {
+        let manifest = beside.with_extension("worker.toml");
         if fs::read_to_string(&manifest).ok().as_deref() != Some(&text) {
             fs::write(&manifest, text).with_context(|| format!("write {}", manifest.display()))?;
         }
         wanted.insert(PathBuf::from("worker.toml"), manifest);
-        wanted.insert(PathBuf::from(file), component.to_owned());
     }
     for (name, source) in &wanted {
         replace(source, &staged.join(name))?;

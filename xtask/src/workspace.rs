@@ -19,6 +19,9 @@ pub struct Package {
     /// Relative to the root, with `/`; for example `workers/ssh`.
     pub folder: String,
     pub dependencies: Vec<Dependency>,
+    /// It is linked statically for the tests, so that it runs in a container with nothing else in it:
+    /// `[package.metadata.sengu] static = true`.
+    pub linked_statically: bool,
 }
 
 #[derive(Debug)]
@@ -108,6 +111,7 @@ impl Package {
             name: string(&package["name"]),
             version: string(&package["version"]),
             folder: folder.to_string_lossy().into_owned(),
+            linked_statically: package["metadata"]["sengu"]["static"] == true,
             dependencies: list(&package["dependencies"])
                 .map(|dependency| Dependency {
                     name: string(&dependency["name"]),

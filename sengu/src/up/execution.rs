@@ -62,7 +62,14 @@ fn runtimes(settings: &Settings, data: &Path) -> Result<Vec<Arc<dyn Runtime>>> {
             owner: format!("{}/{}", data.display(), settings.wee),
             network: settings.docker_network.clone(),
         });
-    let all: Vec<Arc<dyn Runtime>> = vec![Arc::new(process), Arc::new(wasm), Arc::new(docker)];
+    let mut all: Vec<Arc<dyn Runtime>> = vec![Arc::new(process), Arc::new(wasm), Arc::new(docker)];
+    for name in &settings.runtimes {
+        if !all.iter().any(|runtime| runtime.name() == name) {
+            bail!("runtime {name:?} is not known: process, wasm or docker");
+        }
+    }
+    let wanted = &settings.runtimes;
+    all.retain(|runtime| wanted.is_empty() || wanted.iter().any(|name| name == runtime.name()));
     Ok(all)
 }
 

@@ -47,6 +47,9 @@ pub struct UpArgs {
     /// Label of the execution environment; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
+    /// Runtime that the execution environment uses; may be repeated [default: all there are]
+    #[arg(long = "runtime", value_name = "process|wasm|docker")]
+    runtimes: Vec<String>,
     /// Logic: address and port where execution environments of other machines join; off loopback it needs TLS
     /// [default: only the socket `interconnect.sock` of the data directory]
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -70,6 +73,8 @@ pub struct Settings {
     pub wee: String,
     pub labels: BTreeMap<String, String>,
     pub join: Option<PathBuf>,
+    /// None named: all.
+    pub runtimes: Vec<String>,
     pub docker_socket: Option<PathBuf>,
     pub docker_network: String,
     pub logic: bool,
@@ -146,6 +151,10 @@ fn settings(args: UpArgs, config: &Config) -> Result<Settings> {
         wee,
         labels,
         join: args.join.or_else(|| config.join.clone()),
+        runtimes: match args.runtimes.is_empty() {
+            true => config.runtimes.clone(),
+            false => args.runtimes,
+        },
         docker_socket: config.docker.socket.clone(),
         docker_network: config.docker.network.clone(),
         logic,
