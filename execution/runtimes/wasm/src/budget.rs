@@ -111,6 +111,18 @@ impl ResourceLimiter for Meter {
         let fits = maximum.is_none_or(|maximum| desired <= maximum);
         Ok(fits && desired <= limits::TABLE_ELEMENTS_MAX)
     }
+
+    fn instances(&self) -> usize {
+        limits::CORE_INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        limits::TABLES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        limits::MEMORIES_MAX
+    }
 }
 
 /// The share of CPU time of an instance, counted over short windows.

@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::task::block_in_place;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
 /// What guests may import. Of WASI nothing is offered; but what was made for it may still run as long as it calls none
@@ -77,7 +78,7 @@ impl Components {
         })
     }
 
-    /// Makes an image startable. Milliseconds when its component was compiled before, next to nothing when it is loaded.
+    /// Makes an image startable. To be called on threads that may be held for a moment. Milliseconds when its component was compiled before, next to nothing when it is loaded.
     ///
     /// # Errors
     /// `Image` when the component is not one, or wants what is not offered.
@@ -137,12 +138,15 @@ impl Components {
             why,
         };
         let stamp = stamp(path);
-        let bytes = compile::read(path, limits::COMPONENT_BYTES_MAX)
-            .map_err(|e| refused(format!("its component: {}", e.text())))?;
-        if !bytes.starts_with(b"\0asm") {
-            return Err(refused(format!("{} is no WASM component", path.display())));
-        }
-        let digest = crate::tls::hex(&Sha256::digest(&bytes));
+        let (bytes, digest) = block_in_place(|| {
+            let bytes = compile::read(path, limits::COMPONENT_BYTES_MAX)
+                .map_err(|e| refused(format!("its component: {}", e.text())))?;
+            if !bytes.starts_with(b"\0asm") {
+                return Err(refused(format!("{} is no WASM component", path.display())));
+            }
+            let digest = crate::tls::hex(&Sha256::digest(&bytes));
+            Ok((bytes, digest))
+        })?;
         let pre = match self.loaded(&digest) {
             Some(pre) => pre,
             None => {
@@ -169,14 +173,16 @@ impl Components {
         digest: &str,
     ) -> Result<Component, RuntimeError> {
         let engine = &self.machine.engine;
-        if let Some(component) = self.cache.load(engine, digest) {
+        if let Some(component) = block_in_place(|| self.cache.load(engine, digest)) {
             return Ok(component);
         }
         let scratch = self.cache.scratch()?;
         let compiled = compile::compile(&self.compiler, &image.kind, bytes, &scratch).await?;
-        self.cache.store(engine, digest, &compiled)?;
-        drop(compiled);
-        self.cache.load(engine, digest).ok_or_else(|| {
+        let loaded = block_in_place(|| {
+            self.cache.store(engine, digest, &compiled)?;
+            Ok(self.cache.load(engine, digest))
+        })?;
+        loaded.ok_or_else(|| {
             // Only a compiler of another build makes what this engine does not take.
             RuntimeError::Engine("the compiled component cannot be loaded".to_owned())
         })

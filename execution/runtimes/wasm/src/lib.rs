@@ -23,7 +23,7 @@ mod tls;
 pub use compile::compile_main;
 
 use budget::{Budget, Share};
-use component::Components;
+use component::{Components, Ready};
 use engine::Machine;
 use futures::future::{BoxFuture, FutureExt};
 use out::Out;
@@ -43,7 +43,7 @@ pub struct WasmRuntime {
     state_dir: PathBuf,
     compiler: Vec<OsString>,
     /// Made when the first component comes: an engine without work costs nothing.
-    begun: OnceCell<Begun>,
+    begun: OnceCell<Arc<Begun>>,
     running: Arc<Mutex<HashMap<Handle, Running>>>,
     /// Tells the instances of this life from those of earlier ones, which are gone.
     life: String,
@@ -82,22 +82,31 @@ impl WasmRuntime {
         }
     }
 
-    async fn begun(&self) -> Result<&Begun, RuntimeError> {
+    async fn begun(&self) -> Result<&Arc<Begun>, RuntimeError> {
         let begin = || async {
             let machine = Arc::new(Machine::new()?);
             let components =
                 Components::new(machine.clone(), &self.state_dir, self.compiler.clone())?;
-            Ok(Begun {
+            Ok(Arc::new(Begun {
                 machine,
                 components,
-            })
+            }))
         };
         self.begun.get_or_try_init(begin).await
     }
 
+    /// Makes an image startable, on the engine's threads: a large component is long to read and to check.
+    async fn ready(&self, image: Image) -> Result<Arc<Ready>, RuntimeError> {
+        let begun = self.begun().await?.clone();
+        let threads = begun.machine.threads().clone();
+        let ready = threads.spawn(async move { begun.components.ready(&image).await });
+        let ready = ready.await;
+        ready.map_err(|e| RuntimeError::Engine(format!("the WASM engine: {e}")))?
+    }
+
     async fn start_one(&self, image: Image) -> Result<Handle, RuntimeError> {
+        let ready = self.ready(image).await?;
         let begun = self.begun().await?;
-        let ready = begun.components.ready(&image).await?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let handle = Handle(format!("{}-{number}", self.life));
         let (out, lines) = Out::new();
@@ -214,11 +223,7 @@ impl Runtime for WasmRuntime {
     }
 
     fn prepare(&self, image: Image) -> BoxFuture<'_, Result<(), RuntimeError>> {
-        let prepare = async move {
-            let begun = self.begun().await?;
-            begun.components.ready(&image).await.map(|_| ())
-        };
-        prepare.boxed()
+        async move { self.ready(image).await.map(|_| ()) }.boxed()
     }
 
     fn start(&self, image: Image, _label: String) -> BoxFuture<'_, Result<Handle, RuntimeError>> {

@@ -29,8 +29,13 @@ pub const STACK_BYTES: usize = 512 << 10;
 pub const FIBER_BYTES: usize = 1 << 20;
 /// What a guest may hand over in one call, in bytes as held by the host.
 pub const CALL_BYTES_MAX: usize = 16 << 20;
-/// Tables of functions: an interpreter has some ten thousand.
+/// Elements of one table of functions: an interpreter has some ten thousand.
 pub const TABLE_ELEMENTS_MAX: usize = 1 << 20;
+/// Parts of one component: an interpreter comes with a module for each of its libraries.
+pub const CORE_INSTANCES_MAX: usize = 1_000;
+pub const TABLES_MAX: usize = 1_000;
+/// Each takes 4 GiB of address space, used or not.
+pub const MEMORIES_MAX: usize = 16;
 
 /// Bytes in each pipe between an instance and its reader.
 pub const PIPE_BYTES: usize = 64 << 10;

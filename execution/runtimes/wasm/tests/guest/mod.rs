@@ -119,6 +119,14 @@ impl Place {
     }
 }
 
+/// All that a task gave.
+#[derive(Debug, Default, PartialEq)]
+pub struct Ended {
+    pub outcome: Value,
+    pub readings: Vec<Value>,
+    pub facts: serde_json::Map<String, Value>,
+}
+
 /// A started instance, spoken to in frames.
 pub struct Live {
     pub handle: Handle,
@@ -129,7 +137,7 @@ pub struct Live {
 }
 
 impl Live {
-    pub async fn start(runtime: &WasmRuntime, image: Image) -> Live {
+    pub async fn start(runtime: &dyn Runtime, image: Image) -> Live {
         let started = runtime.start(image, "speaker@1.0.0/1".to_owned()).await;
         let handle = started.unwrap_or_else(|e| panic!("{}", e.text()));
         let mut attached = runtime.attach(handle.clone()).await.unwrap();
@@ -144,6 +152,41 @@ impl Live {
         };
         assert_eq!(live.line().await["type"], "hello");
         live
+    }
+
+    /// Runs one task with secrets to its end.
+    pub async fn run(
+        &mut self,
+        target: &Value,
+        secrets: &Value,
+        action: &str,
+        params: Value,
+    ) -> Ended {
+        self.next += 1;
+        let task = json!({
+            "type": "task", "id": TaskId(self.next), "fence": "1.1", "action": action,
+            "params": params, "target": target, "secrets": secrets, "timeout_ms": 60_000,
+        });
+        self.say(&task).await;
+        let mut ended = Ended::default();
+        loop {
+            let line = self.line().await;
+            match line["type"].as_str() {
+                Some("outcome") => {
+                    ended.outcome = line["outcome"].clone();
+                    return ended;
+                }
+                Some("reading") => {
+                    ended
+                        .readings
+                        .extend(line["readings"].as_array().cloned().unwrap_or_default());
+                    if let Some(facts) = line["facts"].as_object() {
+                        ended.facts.extend(facts.clone());
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 
     pub async fn line(&mut self) -> Value {
