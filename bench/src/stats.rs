@@ -5,10 +5,6 @@
 pub struct Latencies(Vec<f64>);
 
 impl Latencies {
-    pub fn of(all: impl IntoIterator<Item = f64>) -> Latencies {
-        Latencies(all.into_iter().collect())
-    }
-
     pub fn add(&mut self, ms: f64) {
         self.0.push(ms);
     }
