@@ -219,12 +219,17 @@ pub struct RuleStatus {
 }
 
 impl RuleStatus {
-    /// A new step: its window counts from nothing.
+    /// A new step: its window counts from nothing, but for cells that only failed.
     pub fn begin_step(&mut self, now: Time) {
         self.step_at = now;
         self.proven += self.seen.tasks.saturating_sub(self.seen.failed);
         self.seen = Sample::default();
-        self.cells.clear();
+        self.cells
+            .retain(|c| c.held || c.seen.tasks == c.seen.failed);
+        for cell in self.cells.iter().filter(|c| !c.held) {
+            self.seen.tasks += cell.seen.tasks;
+            self.seen.failed += cell.seen.failed;
+        }
     }
 }
 

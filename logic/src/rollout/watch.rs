@@ -16,6 +16,8 @@ const CELLS_SHOWN_MAX: usize = 50;
 /// A version of which nothing has ended well yet is given this long, in milliseconds: until then, cells of like devices
 /// that fail are no sign that the others will.
 const GOOD_NEWS_MAX_MS: u64 = 10_000;
+/// A step waits this long, in milliseconds, for more tasks of a cell that only fails.
+const UNDECIDED_MAX_MS: u64 = 60_000;
 /// Tasks that nobody could take before a version counts as one that does not come up.
 const REFUSED_MAX: u64 = 8;
 
@@ -107,14 +109,19 @@ impl Watched {
         }
     }
 
-    /// A new step: its window counts from nothing. What the version in use did still counts.
+    /// A new step: its window counts from nothing. What the version in use did still counts, and so does what only
+    /// failed and was too little to be judged.
     pub fn begin_step(&mut self, at: Time) {
         self.step_at = at;
         self.not_taken = 0;
         self.proven += self.all.seen.good();
         self.all.seen = Tally::default();
         for pair in self.cells.values_mut() {
-            pair.seen = Tally::default();
+            if pair.held || !pair.seen.only_fails() {
+                pair.seen = Tally::default();
+            } else {
+                self.all.seen.add_all(&pair.seen);
+            }
         }
     }
 
@@ -181,7 +188,9 @@ impl Watched {
 
     /// Why it is the version and not some of the devices, if so.
     fn why_all(&self, bad: &[(Cell, String)], now: Time) -> Option<String> {
-        let good = self.all.seen.good() > 0;
+        let is_bad = |cell: &Cell| bad.iter().any(|(other, _)| other == cell);
+        let mut tried = self.cells.iter().filter(|(_, pair)| !pair.held);
+        let good = tried.any(|(cell, pair)| pair.seen.good() > 0 && !is_bad(cell));
         if good && !bad.is_empty() {
             return None;
         }
@@ -213,6 +222,20 @@ impl Watched {
             false if several => self.why_bad(&self.all).or_else(first),
             false => None,
         }
+    }
+
+    /// A cell that only fails, other than by the version in use, but not often enough to be judged: a step waits for it.
+    pub fn undecided(&self, now: Time) -> Option<String> {
+        let waited = now.ms_since(self.step_at) >= self.guard.hold.ms + UNDECIDED_MAX_MS;
+        let only_fails = |pair: &&Pair| {
+            !pair.held && pair.seen.only_fails() && !pair.replaced.only_fails() && !waited
+        };
+        let mut cells = self.cells.iter().filter(|(_, pair)| only_fails(pair));
+        let (cell, pair) = cells.next()?;
+        let (failed, tasks) = (pair.seen.failed, pair.seen.tasks);
+        Some(format!(
+            "{failed} of {tasks} tasks of {cell} failed: one more will tell"
+        ))
     }
 
     /// All but the cells that only fail: each of those is judged by itself, within a few tasks.
@@ -505,6 +528,55 @@ mod tests {
             feed(&mut watched, "1.5.0", "2.1", 0, 3);
             assert!(matches!(watched.findings(Time(1)), Some(Finding::All(_))));
         }
+    }
+
+    #[test]
+    fn a_cell_that_fails_a_little_in_each_step_is_not_forgotten() {
+        let mut watched = watched();
+        feed(&mut watched, "1.4.0", "1.9", 100, 0);
+        feed(&mut watched, "1.5.0", "2.1", 60, 0);
+        feed(&mut watched, "1.5.0", "1.9", 0, 2);
+        assert!(watched.is_fine());
+        let why = watched.undecided(Time(0)).unwrap();
+        assert!(why.starts_with("2 of 2 tasks of vendor=Contoso"), "{why}");
+        assert_eq!(watched.undecided(Time(600_000_000)), None, "not for ever");
+        let mut told = RuleStatus::default();
+        watched.tell(&mut told);
+        told.begin_step(Time(1));
+        let mut again = self::watched();
+        again.restore(&told);
+        watched.begin_step(Time(1));
+        for mut watched in [watched, again] {
+            feed(&mut watched, "1.4.0", "1.9", 1, 0);
+            feed(&mut watched, "1.5.0", "2.1", 10, 0);
+            assert_eq!(watched.findings(Time(1)), None);
+            feed(&mut watched, "1.5.0", "1.9", 0, 1);
+            let found = watched.findings(Time(1));
+            assert!(
+                matches!(&found, Some(Finding::Cells(c)) if c[0].0 == cell("1.9")),
+                "{found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn slow_everywhere_is_bad_as_a_whole() {
+        let mut watched = watched();
+        feed(&mut watched, "1.4.0", "1.9", 100, 0);
+        let cell = cell("1.9");
+        let key = Key {
+            kind: "redfish",
+            version: "1.5.0",
+            cell: &cell,
+        };
+        for _ in 0..40 {
+            watched.count(&key, Ended::Good(Some(500)));
+        }
+        let found = watched.findings(Time(0));
+        assert!(
+            matches!(&found, Some(Finding::All(why)) if why.contains("take up to")),
+            "{found:?}"
+        );
     }
 
     #[test]

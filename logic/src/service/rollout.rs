@@ -91,7 +91,7 @@ async fn look(shared: &Arc<Shared>, kind: &str) -> Result<(), sengu_store::Store
             watched.tell(&mut rule_status);
             Some((
                 watched.findings(now),
-                watched.is_fine(),
+                watched.is_fine() && watched.undecided(now).is_none(),
                 waits_for(watched, &rule, now),
             ))
         });
@@ -179,6 +179,9 @@ fn waits_for(watched: &Watched, rule: &sengu_model::release::ReleaseRule, now: T
     if held < watched.guard.hold.ms {
         let left = (watched.guard.hold.ms - held).div_ceil(1_000);
         return format!("the step is held for another {left} s");
+    }
+    if let Some(cell) = watched.undecided(now) {
+        return cell;
     }
     if rule.steps.is_empty() && percent(rule.share) < 100.0 {
         return "a person: there is no further step".to_owned();
