@@ -13,8 +13,10 @@ use tokio::sync::Notify;
 const COMMANDS_MAX: usize = 256;
 /// Cancels remembered for tasks that are not here (yet).
 const CANCELLED_MAX: usize = 1_024;
-/// Only parts of images are larger than this, in bytes. They are long enough to be read elsewhere than in the loop.
+/// Parts of images from this on, in bytes, are long enough to be read elsewhere than in the loop.
 const PART_BYTES_MIN: usize = 16 << 10;
+/// How they begin.
+const PART: &[u8] = br#"{"type":"blob_part""#;
 
 #[derive(Default)]
 pub struct Commands {
@@ -80,7 +82,7 @@ impl Shell {
     }
 
     fn on_command(&mut self, delivery: &Delivery) {
-        if delivery.body.len() >= PART_BYTES_MIN {
+        if delivery.body.len() >= PART_BYTES_MIN && delivery.body.starts_with(PART) {
             self.on_blob_part(&delivery.body);
             return;
         }
@@ -90,6 +92,7 @@ impl Shell {
                 epoch,
                 attempt,
             }) => self.on_cancel(task, Fence { epoch, attempt }),
+            Ok(WeeCommand::Begin { life, items }) => self.on_begin(life, &items),
             Ok(WeeCommand::BlobPart { .. }) => self.on_blob_part(&delivery.body),
             // It may be the very command that this program was started for.
             Ok(WeeCommand::Upgrade) if delivery.redelivered => {
@@ -101,6 +104,9 @@ impl Shell {
     }
 
     fn on_cancel(&mut self, task: TaskId, fence: Fence) {
+        if self.cancel_claimed(task, fence) {
+            return;
+        }
         if let Some(in_hand) = self.hand.get(&task) {
             if in_hand.fence == fence {
                 let instance = in_hand.instance;

@@ -25,9 +25,18 @@ const WAIT_MAX_MS: u64 = 15_000;
 pub struct Waiting {
     pub task: TaskId,
     pub fence: Fence,
-    body: Bytes,
-    pub tag: Tag,
+    pub body: Bytes,
+    /// None when the connection that it came by is gone.
+    pub tag: Option<Tag>,
     since_ms: u64,
+    /// Logic has said that it may be begun here.
+    pub granted: bool,
+}
+
+impl Waiting {
+    pub fn has_waited_long(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.since_ms) >= WAIT_MAX_MS
+    }
 }
 
 /// Where a newer attempt waits, by the pool and class that it came by.
@@ -50,7 +59,7 @@ impl Shell {
                 let why = format!("envelope version {} is not known here", envelope.v);
                 let fence = fence_of(&envelope);
                 self.reject(envelope.task, fence, &why);
-                self.ack(at, class, tag);
+                self.ack(at, class, Some(tag));
                 return;
             }
             Err(e) => {
@@ -59,7 +68,7 @@ impl Shell {
                     let why = format!("the envelope is not understood: {e}");
                     self.reject(head.task, head.fence(), &why);
                 }
-                self.ack(at, class, tag);
+                self.ack(at, class, Some(tag));
                 return;
             }
         };
@@ -72,46 +81,73 @@ impl Shell {
                 pool.kind, pool.version
             );
             self.reject(task, fence, &why);
-            self.ack(at, class, tag);
+            self.ack(at, class, Some(tag));
             return;
         }
         if self.fences.admit(task, fence) != Admission::Fresh {
             tracing::debug!(%task, %fence, "seen before");
-            self.ack(at, class, tag);
+            self.ack(at, class, Some(tag));
             return;
         }
-        let since_ms = self.now_ms;
-        let waiting = |body| Waiting {
+        let waiting = Waiting {
             task,
             fence,
-            body,
-            tag,
-            since_ms,
+            body: body.clone(),
+            tag: Some(tag),
+            since_ms: self.now_ms,
+            granted: false,
         };
         if let Some(older) = self.hand.get(&task) {
             let instance = older.instance;
-            let waiting = waiting(body.clone());
             self.send_cancel(instance, task);
             self.hold_back(at, class, waiting);
             return;
         }
+        if !self.claims.is_empty() {
+            self.drop_older_claim(task);
+        }
         if !self.pools[at].waiting[slot(class)].is_empty() || self.pools[at].room(class) == 0 {
-            let waiting = waiting(body.clone());
             self.pools[at].waiting[slot(class)].push_back(waiting);
             return;
         }
-        match self.hand_over(at, &envelope) {
+        if let Some(waiting) = self.bring_on(at, class, &envelope, waiting) {
+            self.pools[at].free = self.pools[at].free.saturating_sub(1);
+            self.pools[at].waiting[slot(class)].push_back(waiting);
+        }
+    }
+
+    /// Takes a task as far as it can go now: to a worker, to a claim, or to its end here. Gives it back when there is no
+    /// slot for it.
+    pub fn bring_on(
+        &mut self,
+        at: PoolKey,
+        class: Class,
+        envelope: &TaskEnvelope,
+        waiting: Waiting,
+    ) -> Option<Waiting> {
+        let (task, fence, tag) = (waiting.task, waiting.fence, waiting.tag);
+        if let Some(outcome) = self.ends_unbegun(envelope) {
+            self.end_unbegun(task, fence, &outcome);
+            self.ack(at, class, tag);
+            return None;
+        }
+        if !envelope.effect.repeatable() && !waiting.granted {
+            return self.claim(at, class, envelope, waiting);
+        }
+        // A slot was kept for what is granted; others leave those alone.
+        let kept = match waiting.granted {
+            true => 0,
+            false => self.pools[at].claimed(),
+        };
+        match self.hand_over(at, envelope, kept) {
             Ok(()) => self.ack(at, class, tag),
-            Err(NotHanded::NoSeat) => {
-                let waiting = waiting(body.clone());
-                self.pools[at].free = self.pools[at].free.saturating_sub(1);
-                self.pools[at].waiting[slot(class)].push_back(waiting);
-            }
+            Err(NotHanded::NoSeat) => return Some(waiting),
             Err(NotHanded::Impossible(why)) => {
                 self.reject(task, fence, &why);
                 self.ack(at, class, tag);
             }
         }
+        None
     }
 
     fn hold_back(&mut self, at: PoolKey, class: Class, waiting: Waiting) {
@@ -129,6 +165,17 @@ impl Shell {
         }
     }
 
+    /// Those that came by a connection that is gone will be delivered again.
+    pub fn forget_held_back(&mut self, at: PoolKey, class: Class) {
+        self.held_back.retain(|task, (pool, of, waiting)| {
+            let gone = *pool == at && *of == class;
+            if gone {
+                self.fences.forget(*task, waiting.fence);
+            }
+            !gone
+        });
+    }
+
     /// Newer attempts that wait for the end of an older one are not begun here.
     pub fn reject_held_back(&mut self, at: PoolKey, why: &str) {
         let here = |(task, (pool, _, _)): (&TaskId, &HeldBack)| (*pool == at).then_some(*task);
@@ -141,29 +188,40 @@ impl Shell {
         }
     }
 
-    fn ack(&mut self, at: PoolKey, class: Class, tag: Tag) {
+    pub fn ack(&mut self, at: PoolKey, class: Class, tag: Option<Tag>) {
         let pool = &mut self.pools[at];
-        pool.intakes[slot(class)].acks.push(tag);
+        pool.intakes[slot(class)].acks.extend(tag);
         self.pools.touch(at);
     }
 
-    /// Gives the task to an instance, or ends it here where that is all there is to do.
-    fn hand_over(&mut self, at: PoolKey, envelope: &TaskEnvelope) -> Result<(), NotHanded> {
-        let (task, fence) = (envelope.task, fence_of(envelope));
+    /// How a task ends that is not begun any more, if so.
+    fn ends_unbegun(&mut self, envelope: &TaskEnvelope) -> Option<Outcome> {
         if let Some(start_by) = envelope.start_by
             && self.now > start_by
         {
             let why = "it was not started in time".to_owned();
-            self.end_unbegun(task, fence, &Outcome::Expired { why });
-            return Ok(());
+            return Some(Outcome::Expired { why });
         }
-        if !self.cancelled.is_empty()
-            && let Some(n) = self.cancelled.iter().position(|c| *c == (task, fence))
-        {
-            self.cancelled.remove(n);
-            let why = "asked to before it was started".to_owned();
-            self.end_unbegun(task, fence, &Outcome::Cancelled { why });
-            return Ok(());
+        if self.cancelled.is_empty() {
+            return None;
+        }
+        let asked = (envelope.task, fence_of(envelope));
+        let n = self.cancelled.iter().position(|c| *c == asked)?;
+        self.cancelled.remove(n);
+        let why = "asked to before it was started".to_owned();
+        Some(Outcome::Cancelled { why })
+    }
+
+    /// Gives the task to an instance, or ends it here where that is all there is to do. `kept` free slots are for others.
+    fn hand_over(
+        &mut self,
+        at: PoolKey,
+        envelope: &TaskEnvelope,
+        kept: u32,
+    ) -> Result<(), NotHanded> {
+        let (task, fence) = (envelope.task, fence_of(envelope));
+        if kept > 0 && self.seats_free(at) <= kept {
+            return Err(NotHanded::NoSeat);
         }
         let key = self.seat(at, envelope.sticky).ok_or(NotHanded::NoSeat)?;
         let secrets = self.open_secrets(envelope).map_err(NotHanded::Impossible)?;
@@ -211,8 +269,17 @@ impl Shell {
     }
 
     fn seat(&self, at: PoolKey, sticky: u64) -> Option<u64> {
+        choose(sticky, self.seats(at))
+    }
+
+    /// Free slots of instances that are ready.
+    pub fn seats_free(&self, at: PoolKey) -> u32 {
+        self.seats(at).map(|seat| seat.free).sum()
+    }
+
+    fn seats(&self, at: PoolKey) -> impl Iterator<Item = Seat> {
         let pool = &self.pools[at];
-        let seats = pool.instances.iter().filter_map(|key| {
+        pool.instances.iter().filter_map(|key| {
             let instance = self.instances.get(key)?;
             (instance.phase == Phase::Ready && Arc::ptr_eq(&instance.image, &pool.image)).then(
                 || Seat {
@@ -220,8 +287,7 @@ impl Shell {
                     free: instance.free(),
                 },
             )
-        });
-        choose(sticky, seats)
+        })
     }
 
     fn open_secrets(
@@ -249,29 +315,38 @@ impl Shell {
         for class in Class::ALL {
             self.pools[at].free = self.free_now(at);
             while let Some(waiting) = self.pools[at].waiting[slot(class)].pop_front() {
-                let result = match serde_json::from_slice::<TaskEnvelope>(&waiting.body) {
-                    _ if self.pools[at].room(class) == 0 => Err(NotHanded::NoSeat),
-                    Ok(envelope) => self.hand_over(at, &envelope),
-                    Err(e) => Err(NotHanded::Impossible(e.to_string())),
-                };
-                match result {
-                    Ok(()) => self.ack(at, class, waiting.tag),
-                    Err(NotHanded::NoSeat) => {
-                        self.pools[at].waiting[slot(class)].push_front(waiting);
-                        break;
-                    }
-                    Err(NotHanded::Impossible(why)) => {
-                        self.reject(waiting.task, waiting.fence, &why);
+                if self.is_older(&waiting) {
+                    self.ack(at, class, waiting.tag);
+                    continue;
+                }
+                let body = waiting.body.clone();
+                let left = match serde_json::from_slice::<TaskEnvelope>(&body) {
+                    _ if self.pools[at].room(class) == 0 => Some(waiting),
+                    Ok(envelope) => self.bring_on(at, class, &envelope, waiting),
+                    Err(e) => {
+                        self.reject(waiting.task, waiting.fence, &e.to_string());
                         self.ack(at, class, waiting.tag);
+                        None
                     }
+                };
+                if let Some(waiting) = left {
+                    self.pools[at].waiting[slot(class)].push_front(waiting);
+                    break;
                 }
             }
         }
     }
 
+    /// A newer attempt has come since.
+    fn is_older(&self, waiting: &Waiting) -> bool {
+        let newest = self.fences.seen(waiting.task);
+        newest.is_some_and(|newest| newest > waiting.fence)
+    }
+
     /// Free slots, not counting those that waiting tasks will take.
     fn free_now(&self, at: PoolKey) -> u32 {
-        crate::pool::free_slots(&self.pool_view(at), &self.views(at))
+        let free = crate::pool::free_slots(&self.pool_view(at), &self.views(at));
+        free.saturating_sub(self.pools[at].claimed())
     }
 
     pub fn reject_waiting(&mut self, at: PoolKey, why: &str) {
@@ -292,9 +367,8 @@ impl Shell {
                 loop {
                     let pool = &mut self.pools[at];
                     let waiting = &mut pool.waiting[slot(class)];
-                    let due = waiting.front().is_some_and(|first| {
-                        self.now_ms.saturating_sub(first.since_ms) >= WAIT_MAX_MS
-                    });
+                    let long = |first: &Waiting| first.has_waited_long(self.now_ms);
+                    let due = waiting.front().is_some_and(long);
                     let Some(first) = due.then(|| waiting.pop_front()).flatten() else {
                         break;
                     };
@@ -313,7 +387,7 @@ impl Shell {
     }
 
     /// Nothing happened: logic may give it to another WEE.
-    fn reject(&mut self, task: TaskId, fence: Fence, why: &str) {
+    pub fn reject(&mut self, task: TaskId, fence: Fence, why: &str) {
         tracing::debug!(%task, why, "rejected");
         self.fences.forget(task, fence);
         let mut rejected = report(task, fence, self.now, What::Rejected);
@@ -322,7 +396,7 @@ impl Shell {
     }
 
     /// The task ends here, without a worker.
-    fn end_unbegun(&mut self, task: TaskId, fence: Fence, outcome: &Outcome) {
+    pub fn end_unbegun(&mut self, task: TaskId, fence: Fence, outcome: &Outcome) {
         let ended = report(task, fence, self.now, What::Ended);
         if let Ok(outcome) = serde_json::to_vec(outcome) {
             self.outbox.push(&ended, &[("outcome", &outcome)]);

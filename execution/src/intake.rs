@@ -119,7 +119,8 @@ impl Shell {
             return;
         }
         let waiting = u32::try_from(pool.waiting[slot(class)].len()).unwrap_or(u32::MAX);
-        let credit = room.saturating_add(waiting);
+        let unacked = waiting.saturating_add(pool.claimed[slot(class)]);
+        let credit = room.saturating_add(unacked);
         if credit != intake.credit {
             intake.credit = credit;
             subscription.set_credit(credit);
@@ -184,9 +185,15 @@ impl Shell {
                 drop(subscription);
                 // What it had delivered will be delivered again.
                 intake.acks.clear();
-                for waiting in pool.waiting[slot(class)].drain(..) {
-                    self.fences.forget(waiting.task, waiting.fence);
-                }
+                pool.waiting[slot(class)].retain_mut(|waiting| {
+                    waiting.tag = None;
+                    if !waiting.granted {
+                        self.fences.forget(waiting.task, waiting.fence);
+                    }
+                    waiting.granted
+                });
+                self.keep_claims_of(at, class);
+                self.forget_held_back(at, class);
                 self.subscribe(at, class);
             }
         }

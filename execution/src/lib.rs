@@ -8,6 +8,7 @@ mod announce;
 mod cache;
 pub mod check;
 pub mod choose;
+mod claim;
 mod commands;
 mod complaints;
 pub mod conformance;

@@ -159,10 +159,11 @@ impl Shell {
         self.close_intakes(key, why);
     }
 
-    /// Takes no more tasks into the pool, and gives back those that wait.
+    /// Takes no more tasks into the pool, and gives back those that were not begun.
     pub fn close_intakes(&mut self, key: PoolKey, why: &str) {
         self.reject_waiting(key, why);
         self.reject_held_back(key, why);
+        self.reject_claimed(key, why);
         for class in Class::ALL {
             self.close_intake(key, class);
         }

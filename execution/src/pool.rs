@@ -42,7 +42,7 @@ pub struct PoolView {
     pub decl: PoolDecl,
     /// Slots of an instance not started yet.
     pub slots: u32,
-    /// Tasks received that have no slot.
+    /// Tasks received that are not in a slot.
     pub waiting: u32,
     pub now_ms: u64,
     /// The image is here and ready to be started.

@@ -53,6 +53,8 @@ pub struct Pool {
     pub intakes: [Intake; 2],
     /// Received and without a slot, by class.
     pub waiting: [VecDeque<Waiting>; 2],
+    /// Tasks that wait for logic to answer their claims, by class. A slot is kept for each.
+    pub claimed: [u32; 2],
     /// Free slots as of the last settling, kept up by what was begun and ended since.
     pub free: u32,
     /// Tasks still taken in this tick to be rejected, while broken.
@@ -87,6 +89,7 @@ impl Pool {
             instances: Vec::new(),
             intakes: [Intake::default(), Intake::default()],
             waiting: [VecDeque::new(), VecDeque::new()],
+            claimed: [0; 2],
             free: 0,
             rejections_left: 0,
             crashes: 0,
@@ -117,7 +120,9 @@ impl Pool {
         PoolView {
             decl: self.in_force(now_ms),
             slots: self.image.slots,
-            waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
+            waiting: u32::try_from(waiting)
+                .unwrap_or(u32::MAX)
+                .saturating_add(self.claimed()),
             now_ms,
             prepared: self.stage == Stage::Prepared,
             dormant: self.sleeps(),
@@ -135,7 +140,12 @@ impl Pool {
     }
 
     pub fn is_without_tasks(&self) -> bool {
-        self.waiting.iter().all(VecDeque::is_empty)
+        self.waiting.iter().all(VecDeque::is_empty) && self.claimed() == 0
+    }
+
+    /// Slots that are kept for tasks whose claims are out.
+    pub fn claimed(&self) -> u32 {
+        self.claimed.iter().sum()
     }
 
     /// The image is to be asked for now.

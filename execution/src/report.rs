@@ -23,16 +23,19 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    pub fn new(wee: &str) -> Outbox {
+    /// For the reports of this WEE in this life.
+    pub fn new(wee: &str, life: u64) -> Outbox {
         #[derive(Serialize)]
         struct Head<'a> {
             v: u32,
             wee: &'a str,
+            life: u64,
             items: [(); 0],
         }
         let head = Head {
             v: VERSION,
             wee,
+            life,
             items: [],
         };
         let mut prefix = serde_json::to_vec(&head).expect("a number and a text are JSON");
@@ -166,7 +169,7 @@ mod tests {
 
     #[test]
     fn envelopes_are_read_by_the_model() {
-        let mut outbox = Outbox::new("wee \"1\"");
+        let mut outbox = Outbox::new("wee \"1\"", 7);
         assert!(outbox.is_empty() && outbox.take(1).is_empty());
         let raw: &[RawPart] = &[
             ("outcome", b"{\"status\":\"done\"}"),
@@ -180,8 +183,8 @@ mod tests {
         assert_eq!(bodies.len(), 1);
         let envelope: ReportEnvelope = serde_json::from_slice(&bodies[0]).unwrap();
         assert_eq!(
-            (envelope.wee.as_ref(), envelope.items.len()),
-            ("wee \"1\"", 2)
+            (envelope.wee.as_ref(), envelope.life, envelope.items.len()),
+            ("wee \"1\"", 7, 2)
         );
         let first = &envelope.items[0];
         assert_eq!(first.outcome.unwrap().get(), "{\"status\":\"done\"}");
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn envelopes_are_bounded_and_keep_their_order_when_given_back() {
-        let mut outbox = Outbox::new("w");
+        let mut outbox = Outbox::new("w", 7);
         for n in 0..1_200 {
             outbox.push(&ended(n), &[]);
         }

@@ -2,6 +2,7 @@
 //! re-arms all that became possible. It must never wait for one instance, one queue or one device.
 
 use crate::cache::Stored;
+use crate::claim::Claimed;
 use crate::commands::Commands;
 use crate::directory::{News, Part};
 use crate::fetch::FetchError;
@@ -98,6 +99,8 @@ pub struct Shell {
     pub fences: Fences,
     /// Newer attempts of tasks whose older attempt is still in hand.
     pub held_back: HashMap<TaskId, HeldBack, IdHash>,
+    /// Tasks whose claim logic has not answered yet.
+    pub claims: HashMap<TaskId, Claimed, IdHash>,
     /// Cancels that came before their task.
     pub cancelled: VecDeque<(TaskId, lease::Fence)>,
     /// Instances with frames to write.
@@ -130,7 +133,7 @@ impl Shell {
     ) -> (Shell, watch::Receiver<Arc<WeeAnnouncement>>) {
         let (announce, status) = crate::announce::Announce::new(&config, &runtimes);
         let shell = Shell {
-            outbox: Outbox::new(&config.name),
+            outbox: Outbox::new(&config.name, config.life),
             config,
             broker,
             runtimes,
@@ -148,6 +151,7 @@ impl Shell {
             hand: HashMap::default(),
             fences: Fences::new(FENCES_MAX),
             held_back: HashMap::default(),
+            claims: HashMap::default(),
             cancelled: VecDeque::new(),
             unwritten: Vec::new(),
             publish: Publish::default(),
@@ -253,6 +257,7 @@ impl Shell {
             self.report_beats();
         }
         self.look_after_hand();
+        self.look_after_claims();
         self.look_after_instances();
         self.look_after_pools();
         self.look_after_standing();

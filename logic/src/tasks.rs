@@ -480,6 +480,7 @@ fn ready(
             probing: None,
             sent_at: None,
             wee: None,
+            claim: None,
             pinned: plan.pinned.as_deref().map(Into::into),
             chosen: None,
             trial: None,

@@ -27,6 +27,8 @@ pub const DRAIN_MAX_MS: u64 = 10_000;
 pub const TIMEOUT_GRACE_MS: u64 = 2_000;
 /// A started task without a beat from its WEE this long is lost.
 pub const LEASE_MS: u64 = 20_000;
+/// A claim that is not answered within this is said again: the answer may be lost. Until the task has to be started.
+pub const CLAIM_WAIT_MS: u64 = 2_000;
 /// Attempts of one task, the first included.
 pub const ATTEMPTS_MAX: u32 = 5;
 /// First and greatest wait between attempts, and between restarts of a crashing worker.

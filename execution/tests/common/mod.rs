@@ -3,27 +3,108 @@
 
 use bytes::Bytes;
 use sengu_execution::{Runtime, WeeConfig, WeeHandle};
-use sengu_interconnect::{Broker, MemoryBroker, Message, Queue, Subscription, Tag};
+use sengu_interconnect::{Broker, MemoryBroker, Message, Queue, Tag};
 use sengu_model::manifest::Manifest;
 use sengu_model::seal::{SealKey, seal};
 use sengu_model::wire::envelope::{
-    Event, LogLine, ReportEnvelope, SealedSecret, VERSION, WeeAnnouncement, WeeCommand, WeeSpec,
-    WorkerOffer,
+    Event, Grant, LogLine, ReportEnvelope, SealedSecret, VERSION, WeeAnnouncement, WeeCommand,
+    WeeSpec, WorkerOffer,
 };
 use sengu_model::{Effect, Outcome, TaskId, Time};
 use sengu_runtime_process::ProcessRuntime;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 
 pub const LIMIT: Duration = Duration::from_secs(40);
 pub const KEY: SealKey = SealKey([9; 32]);
 
+/// How claims are answered from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The first that asks may, as logic does it.
+    First,
+    Never,
+    No,
+}
+
+/// Who has claimed what, in the order of asking.
+#[derive(Debug)]
+pub struct Claims {
+    pub answer: Answer,
+    pub said: Vec<(String, TaskId, u32)>,
+    granted: HashMap<(TaskId, u64, u32), (String, u64)>,
+}
+
+impl Claims {
+    pub fn of(&self, ask: &Ask) -> Vec<String> {
+        let fits = |(_, task, attempt): &&(String, TaskId, u32)| {
+            (*task, *attempt) == (ask.task, ask.attempt)
+        };
+        self.said.iter().filter(fits).map(|c| c.0.clone()).collect()
+    }
+
+    fn hear(&mut self, envelope: &ReportEnvelope) -> Option<WeeCommand> {
+        let mut items = Vec::new();
+        for item in envelope.items.iter().filter(|i| i.event == Event::Claim) {
+            let wee = (envelope.wee.to_string(), envelope.life);
+            self.said.push((wee.0.clone(), item.task, item.attempt));
+            let may = match self.answer {
+                Answer::Never => continue,
+                Answer::No => false,
+                Answer::First => {
+                    let key = (item.task, item.epoch, item.attempt);
+                    *self.granted.entry(key).or_insert_with(|| wee.clone()) == wee
+                }
+            };
+            items.push(Grant {
+                task: item.task,
+                epoch: item.epoch,
+                attempt: item.attempt,
+                may,
+            });
+        }
+        let life = envelope.life;
+        (!items.is_empty()).then_some(WeeCommand::Begin { life, items })
+    }
+}
+
+/// Takes all reports, answers claims, and passes the rest on.
+async fn answer_claims(
+    broker: Arc<MemoryBroker>,
+    claims: Arc<Mutex<Claims>>,
+    reports: mpsc::UnboundedSender<Bytes>,
+) {
+    let all = broker.subscribe(Queue::reports(), 1 << 20).await;
+    let mut all = all.expect("subscribe");
+    while let Ok(deliveries) = all.receive(512).await {
+        let tags: Vec<Tag> = deliveries.iter().map(|d| d.tag).collect();
+        all.ack(&tags).expect("ack");
+        for delivery in deliveries {
+            let envelope: ReportEnvelope =
+                serde_json::from_slice(&delivery.body).expect("a report envelope");
+            let answer = claims.lock().expect("not poisoned").hear(&envelope);
+            if let Some(answer) = answer {
+                let message = Message {
+                    queue: Queue::wee(&envelope.wee),
+                    body: serde_json::to_vec(&answer).expect("JSON").into(),
+                };
+                broker.publish(vec![message]).await.expect("publish");
+            }
+            if reports.send(delivery.body).is_err() {
+                return;
+            }
+        }
+    }
+}
+
 /// One report, owned.
 #[derive(Debug, Clone)]
 pub struct Said {
+    pub wee: String,
     pub task: TaskId,
     pub fence: (u64, u32),
     pub event: Event,
@@ -41,7 +122,9 @@ pub struct House {
     pub broker: Arc<MemoryBroker>,
     pub runtime: Arc<ProcessRuntime>,
     pub wee: Option<WeeHandle>,
-    reports: Box<dyn Subscription>,
+    pub claims: Arc<Mutex<Claims>>,
+    reports: mpsc::UnboundedReceiver<Bytes>,
+    /// All but claims.
     pub said: Vec<Said>,
     pub state: tempfile::TempDir,
     next_task: u64,
@@ -107,7 +190,13 @@ impl House {
         change: impl FnOnce(&mut WeeConfig),
     ) -> House {
         let state = tempfile::tempdir().expect("a temporary directory");
-        let reports = broker.subscribe(Queue::reports(), 1 << 20).await;
+        let claims = Arc::new(Mutex::new(Claims {
+            answer: Answer::First,
+            said: Vec::new(),
+            granted: HashMap::new(),
+        }));
+        let (sender, reports) = mpsc::unbounded_channel();
+        tokio::spawn(answer_claims(broker.clone(), claims.clone(), sender));
         let runtime = Arc::new(ProcessRuntime::new(state.path().to_owned()));
         let mut config = config("wee-1", state.path());
         change(&mut config);
@@ -117,7 +206,8 @@ impl House {
             broker,
             runtime,
             wee: Some(wee),
-            reports: reports.expect("subscribe"),
+            claims,
+            reports,
             said: Vec::new(),
             state,
             next_task: 1,
@@ -219,40 +309,70 @@ impl House {
                 return found;
             }
             let left = end.saturating_duration_since(Instant::now());
-            match tokio::time::timeout(left, self.reports.receive(512)).await {
-                Ok(deliveries) => self.take(&deliveries.expect("receive")),
+            match tokio::time::timeout(left, self.reports.recv()).await {
+                Ok(body) => self.take(&body.expect("reports are followed")),
                 Err(_) => panic!("{what} within {LIMIT:?}; {}", self.story()),
             }
         }
     }
 
-    fn take(&mut self, deliveries: &[sengu_interconnect::Delivery]) {
-        let tags: Vec<Tag> = deliveries.iter().map(|d| d.tag).collect();
-        self.reports.ack(&tags).expect("ack");
-        for delivery in deliveries {
-            let envelope: ReportEnvelope =
-                serde_json::from_slice(&delivery.body).expect("a report envelope");
-            assert_eq!(envelope.wee, "wee-1");
-            for item in envelope.items {
-                let value = |raw: Option<&serde_json::value::RawValue>| {
-                    raw.map(|raw| serde_json::from_str(raw.get()).expect("JSON"))
-                };
-                self.said.push(Said {
-                    task: item.task,
-                    fence: (item.epoch, item.attempt),
-                    event: item.event,
-                    outcome: item
-                        .outcome
-                        .map(|raw| serde_json::from_str(raw.get()).expect("an outcome")),
-                    readings: value(item.readings),
-                    facts: value(item.facts),
-                    data: value(item.data),
-                    why: item.why.as_deref().map(str::to_owned),
-                    instance: item.instance.as_deref().map(str::to_owned),
-                    text: serde_json::to_string(&item).expect("a report is JSON"),
-                });
-            }
+    fn take(&mut self, body: &[u8]) {
+        let envelope: ReportEnvelope = serde_json::from_slice(body).expect("a report envelope");
+        let others = |item: &sengu_model::wire::envelope::Report| item.event != Event::Claim;
+        for item in envelope.items.into_iter().filter(others) {
+            let value = |raw: Option<&serde_json::value::RawValue>| {
+                raw.map(|raw| serde_json::from_str(raw.get()).expect("JSON"))
+            };
+            self.said.push(Said {
+                wee: envelope.wee.to_string(),
+                task: item.task,
+                fence: (item.epoch, item.attempt),
+                event: item.event,
+                outcome: item
+                    .outcome
+                    .map(|raw| serde_json::from_str(raw.get()).expect("an outcome")),
+                readings: value(item.readings),
+                facts: value(item.facts),
+                data: value(item.data),
+                why: item.why.as_deref().map(str::to_owned),
+                instance: item.instance.as_deref().map(str::to_owned),
+                text: serde_json::to_string(&item).expect("a report is JSON"),
+            });
         }
+    }
+
+    /// How claims are answered from now on; those that were not are said again.
+    pub fn answer(&self, answer: Answer) {
+        self.claims.lock().expect("not poisoned").answer = answer;
+    }
+
+    /// Who has asked for this attempt so far.
+    pub fn claimed(&self, ask: &Ask) -> Vec<String> {
+        self.claims.lock().expect("not poisoned").of(ask)
+    }
+
+    /// Waits until the attempt was claimed so many times; gives who did.
+    pub async fn claimed_times(&self, ask: &Ask, times: usize) -> Vec<String> {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let claimed = self.claimed(ask);
+            if claimed.len() >= times {
+                return claimed;
+            }
+            assert!(Instant::now() < end, "{times} claims; {}", self.story());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Answers a claim of the WEE by hand.
+    pub async fn grant(&self, ask: &Ask, may: bool) {
+        let items = vec![Grant {
+            task: ask.task,
+            epoch: ask.epoch,
+            attempt: ask.attempt,
+            may,
+        }];
+        self.command(&WeeCommand::Begin { life: 1, items }).await;
     }
 
     /// Waits for the one end of a task: `Ended`, `Lost` or `Rejected`.
@@ -323,8 +443,8 @@ impl House {
 
     /// Takes in the reports of the next while.
     pub async fn hear(&mut self, wait: Duration) {
-        if let Ok(deliveries) = tokio::time::timeout(wait, self.reports.receive(512)).await {
-            self.take(&deliveries.expect("receive"));
+        if let Ok(body) = tokio::time::timeout(wait, self.reports.recv()).await {
+            self.take(&body.expect("reports are followed"));
         }
     }
 
@@ -355,6 +475,17 @@ impl House {
         format!("said {last:#?}\nstatus {pools:#?}")
     }
 
+    /// One more WEE on the same broker.
+    pub fn another(&self, name: &str) -> WeeHandle {
+        self.another_behind(name, self.broker.clone())
+    }
+
+    pub fn another_behind(&self, name: &str, broker: Arc<dyn Broker>) -> WeeHandle {
+        let home = self.state.path().join(name);
+        let runtime: Arc<dyn Runtime> = Arc::new(ProcessRuntime::new(home.clone()));
+        sengu_execution::start(config(name, &home), broker, vec![runtime])
+    }
+
     /// Drains and checks that no process is left.
     pub async fn close(mut self) {
         if let Some(wee) = self.wee.take() {
@@ -364,6 +495,23 @@ impl House {
         let instances = self.state.path().join("instances");
         let left = std::fs::read_dir(instances).map_or(0, Iterator::count);
         assert_eq!(left, 0, "no instance is left");
+    }
+}
+
+/// Waits until that holds.
+pub async fn until(what: &str, holds: impl Fn() -> bool) {
+    until_some(what, || holds().then_some(())).await;
+}
+
+/// Waits until that gives something.
+pub async fn until_some<T>(what: &str, found: impl Fn() -> Option<T>) -> T {
+    let end = Instant::now() + LIMIT;
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what} within {LIMIT:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

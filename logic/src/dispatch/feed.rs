@@ -397,6 +397,7 @@ impl Dispatch {
                 probing,
                 sent_at: open.sent.map(|s| s.at),
                 wee: None,
+                claim: None,
                 pinned: body.version.map(String::into_boxed_str),
                 chosen: None,
                 trial: None,

@@ -6,6 +6,7 @@
 
 mod alter;
 mod arrivals;
+mod claim;
 mod commit;
 pub mod feed;
 mod handle;
@@ -83,6 +84,8 @@ pub struct Payload {
     pub probing: Option<Probing>,
     pub sent_at: Option<Time>,
     pub wee: Option<Box<str>>,
+    /// Who alone may begin an attempt that may not be repeated, once somebody asked.
+    pub claim: Option<claim::Claim>,
     /// The version that whoever asked named.
     pub pinned: Option<Box<str>>,
     /// Why this version does it.
@@ -190,6 +193,8 @@ pub struct Dispatch {
     dirty: HashSet<Uid>,
     dirty_since: Option<Time>,
     sealed: HashMap<Arc<str>, (u64, Arc<RawValue>)>,
+    /// Answers to claims of this turn.
+    grants: Vec<claim::Grants>,
     control: mpsc::Sender<service::control::Input>,
     stopping: Option<oneshot::Sender<()>>,
     /// After the store refused: not before this.
@@ -229,6 +234,7 @@ impl Dispatch {
             dirty: HashSet::new(),
             dirty_since: None,
             sealed: HashMap::new(),
+            grants: Vec::new(),
             control,
             stopping: None,
             store_rest_until: Time(0),
@@ -323,6 +329,7 @@ impl Dispatch {
             self.pump(now);
             self.keep_status(now);
             self.flush(now);
+            self.send_grants();
             let written = self.commits.is_empty() && self.pending.ops.is_empty();
             if self.store_closed || (self.stopping.is_some() && written && self.dirty.is_empty()) {
                 if let Some(reply) = self.stopping.take() {

@@ -1,5 +1,6 @@
 //! From the WEEs back: what they report is checked against the fence, settled by effect, and made durable.
 
+use super::claim::Reporter;
 use super::settle::{Attempt, Verdict, backoff_ms, honest, probed, settle};
 use super::{Again, Dispatch, End, Probing, Stage};
 use crate::rollout::watch::Ended;
@@ -59,8 +60,12 @@ impl Dispatch {
         for delivery in deliveries {
             match serde_json::from_slice::<ReportEnvelope>(&delivery.body) {
                 Ok(envelope) if envelope.v == VERSION => {
+                    let from = Reporter {
+                        wee: &envelope.wee,
+                        life: envelope.life,
+                    };
                     for report in &envelope.items {
-                        self.take_report(&envelope.wee, report, now);
+                        self.take_report(from, report, now);
                     }
                 }
                 Ok(envelope) => {
@@ -72,23 +77,30 @@ impl Dispatch {
         }
     }
 
-    fn take_report(&mut self, wee: &str, report: &Report, now: Time) {
-        let id = report.task;
+    fn take_report(&mut self, from: Reporter, report: &Report, now: Time) {
+        let (id, wee) = (report.task, from.wee);
+        if report.event == Event::Claim {
+            self.claimed(from, report, now);
+            return;
+        }
         let Some(task) = self.lanes.get_mut(id) else {
             return;
         };
-        // The fence: what an older life or an older attempt says no longer counts.
+        // The fence: what an older life or an older attempt says no longer counts. Of several that were delivered the
+        // same attempt, only the one that may begin it counts.
         if report.epoch != self.shared.epoch
             || report.attempt != task.attempt
             || !matches!(
                 task.stage,
                 Stage::Sending | Stage::Sent { .. } | Stage::Started { .. }
             )
+            || task.claim().is_some_and(|claim| !claim.is_of(from))
         {
             self.shared.metrics.stale_report();
             return;
         }
         match report.event {
+            Event::Claim => {} // answered above, whatever its fence
             Event::Started | Event::Beat => {
                 task.payload.lease_until = now.plus_ms(limits::LEASE_MS);
                 if task.payload.wee.as_deref() != Some(wee) {
@@ -179,7 +191,13 @@ impl Dispatch {
     }
 
     /// One attempt is over: settles the task by its effect.
-    fn attempt_over(&mut self, id: TaskId, how: Attempt, from: Option<(&str, &Report)>, now: Time) {
+    pub(super) fn attempt_over(
+        &mut self,
+        id: TaskId,
+        how: Attempt,
+        from: Option<(&str, &Report)>,
+        now: Time,
+    ) {
         let said = ended(&how, from.map(|(_, report)| report));
         self.count_in(id, said.map(|said| matches!(said, Ended::Good(_))));
         if let Some(said) = said {

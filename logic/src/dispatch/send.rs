@@ -251,7 +251,9 @@ impl Dispatch {
     pub(super) fn not_published(&mut self, tasks: &[TaskId]) {
         let now = self.now();
         for id in tasks {
-            let sent = |t: &super::Task| matches!(t.stage, Stage::Sent { .. });
+            // What somebody claims was taken by the interconnect after all.
+            let sent =
+                |t: &super::Task| matches!(t.stage, Stage::Sent { .. }) && t.claim().is_none();
             if self.lanes.get(*id).is_some_and(sent) {
                 let note = "the interconnect did not take it".to_owned();
                 self.retry(*id, limits::RETRY_FIRST_MS, note, Counting::Nothing, now);

@@ -112,6 +112,7 @@ impl Dispatch {
                 probing: None,
                 sent_at: None,
                 wee: None,
+                claim: None,
                 pinned: None,
                 chosen: None,
                 trial: None,

@@ -4,13 +4,13 @@
 use super::{Bench, LIMIT, toy};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use sengu_interconnect::{Broker, MemoryBroker, Message, Queue};
+use sengu_interconnect::{Broker, Delivery, MemoryBroker, Message, Queue};
 use sengu_model::image::Packer;
 use sengu_model::problem::Problem;
-use sengu_model::wire::envelope::TaskEnvelope;
+use sengu_model::wire::envelope::{TaskEnvelope, WeeCommand};
 use sengu_model::{Class, Outcome, TaskId};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ impl Fleet {
 
     async fn follow(&self, version: &str, class: Class, ms: u64, answer: Arc<Answer>) {
         let queue = Queue::tasks("default", "toy", version, class);
+        // Each has an inbox of its own for the answers to its claims.
+        let wee = format!("wee-{version}-{}", class.as_str());
         let mut tasks = self.broker.subscribe(queue, 1_000).await.unwrap();
         let (broker, all) = (self.broker.clone(), self.came.clone());
         tokio::spawn(async move {
@@ -58,10 +60,14 @@ impl Fleet {
                 if ms > 0 {
                     tokio::time::sleep(Duration::from_millis(ms)).await;
                 }
+                let granted = claim(&broker, &wee, &deliveries).await;
                 let mut items = Vec::new();
                 for delivery in deliveries {
                     tasks.ack(&[delivery.tag]).unwrap();
                     let envelope: TaskEnvelope = serde_json::from_slice(&delivery.body).unwrap();
+                    if !envelope.effect.repeatable() && !granted.contains(&envelope.task) {
+                        continue;
+                    }
                     let target: Value = serde_json::from_str(envelope.target.get()).unwrap();
                     let came = Came {
                         task: envelope.task,
@@ -77,12 +83,7 @@ impl Fleet {
                         "outcome": outcome, "facts": facts}));
                     all.lock().push(came);
                 }
-                let envelope = json!({"v": 1, "wee": "wee-default", "items": items});
-                let message = Message {
-                    queue: Queue::reports(),
-                    body: serde_json::to_vec(&envelope).unwrap().into(),
-                };
-                broker.publish(vec![message]).await.unwrap();
+                report(&broker, &wee, items).await;
             }
         });
     }
@@ -108,6 +109,45 @@ impl Fleet {
         }
         times
     }
+}
+
+async fn report(broker: &MemoryBroker, wee: &str, items: Vec<Value>) {
+    let envelope = json!({"v": 1, "wee": wee, "items": items});
+    let message = Message {
+        queue: Queue::reports(),
+        body: serde_json::to_vec(&envelope).unwrap().into(),
+    };
+    broker.publish(vec![message]).await.unwrap();
+}
+
+/// Those that may be begun, of those that may not be repeated.
+async fn claim(broker: &MemoryBroker, wee: &str, deliveries: &[Delivery]) -> HashSet<TaskId> {
+    let mut items = Vec::new();
+    for delivery in deliveries {
+        let envelope: TaskEnvelope = serde_json::from_slice(&delivery.body).unwrap();
+        if !envelope.effect.repeatable() {
+            items.push(json!({"task": envelope.task, "epoch": envelope.epoch,
+                "attempt": envelope.attempt, "event": "claim", "at": "2026-01-01T00:00:00Z"}));
+        }
+    }
+    let mut open = items.len();
+    let mut granted = HashSet::new();
+    if open == 0 {
+        return granted;
+    }
+    let queue = Queue::wee(wee);
+    let mut commands = broker.subscribe(queue, 1_000).await.unwrap();
+    report(broker, wee, items).await;
+    while open > 0 {
+        let received = tokio::time::timeout(LIMIT, commands.receive(1)).await;
+        let delivery = received.expect("answers").unwrap().remove(0);
+        commands.ack(&[delivery.tag]).unwrap();
+        if let WeeCommand::Begin { items, .. } = serde_json::from_slice(&delivery.body).unwrap() {
+            open -= items.len();
+            granted.extend(items.iter().filter(|i| i.may).map(|i| i.task));
+        }
+    }
+    granted
 }
 
 /// Says that an execution environment has these versions of `toy`.

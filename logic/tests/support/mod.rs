@@ -8,7 +8,7 @@ use sengu_interconnect::{Broker, MemoryBroker, Message, Queue, Subscription};
 use sengu_logic::{Logic, LogicConfig};
 use sengu_model::seal::SealKey;
 use sengu_model::task::{TaskState, TaskView};
-use sengu_model::wire::envelope::{Event, TaskEnvelope, WeeAnnouncement, WorkerOffer};
+use sengu_model::wire::envelope::{Event, TaskEnvelope, WeeAnnouncement, WeeCommand, WorkerOffer};
 use sengu_model::{Class, Effect, Outcome, TaskId};
 use sengu_store::Store;
 use sengu_store_sqlite::SqliteStore;
@@ -20,6 +20,9 @@ use std::time::Duration;
 pub const LIMIT: Duration = Duration::from_secs(30);
 /// How long nothing must happen before it counts as not happening.
 pub const QUIET: Duration = Duration::from_millis(300);
+
+/// The execution environment that the test stands for, and its life.
+pub const WEE: (&str, u64) = ("wee-default", 0);
 
 pub mod fleet;
 
@@ -228,7 +231,15 @@ impl Bench {
         assert_eq!(self.take_within(class, QUIET).await, None);
     }
 
+    /// With leave to begin, where that is needed.
     pub async fn take_within(&mut self, class: Class, limit: Duration) -> Option<Sent> {
+        let sent = self.take_unclaimed(class, limit).await?;
+        let may = sent.effect.repeatable() || self.claim_as(WEE, &sent).await;
+        assert!(may, "it may be begun: {sent:?}");
+        Some(sent)
+    }
+
+    pub async fn take_unclaimed(&mut self, class: Class, limit: Duration) -> Option<Sent> {
         let from = match class {
             Class::Control => &mut self.control,
             Class::Observe => &mut self.observe,
@@ -239,13 +250,39 @@ impl Bench {
         Some(sent(&delivery.body))
     }
 
+    /// Asks in the name of an execution environment and of one of its lives whether it may begin the task.
+    pub async fn claim_as(&self, wee: (&str, u64), sent: &Sent) -> bool {
+        let queue = Queue::wee(wee.0);
+        let mut commands = self.broker.subscribe(queue, 1_000).await.unwrap();
+        self.report_as(wee, sent, Event::Claim, json!({})).await;
+        loop {
+            let received = tokio::time::timeout(LIMIT, commands.receive(1)).await;
+            let delivery = received.expect("an answer").unwrap().remove(0);
+            commands.ack(&[delivery.tag]).unwrap();
+            let WeeCommand::Begin { life, items } = serde_json::from_slice(&delivery.body).unwrap()
+            else {
+                continue;
+            };
+            assert_eq!(life, wee.1);
+            let fence = (sent.task, sent.epoch, sent.attempt);
+            let mut answers = items.iter();
+            if let Some(answer) = answers.find(|i| (i.task, i.epoch, i.attempt) == fence) {
+                return answer.may;
+            }
+        }
+    }
+
     pub async fn report(&self, sent: &Sent, event: Event, more: Value) {
+        self.report_as(WEE, sent, event, more).await;
+    }
+
+    pub async fn report_as(&self, wee: (&str, u64), sent: &Sent, event: Event, more: Value) {
         let mut item = json!({"task": sent.task, "epoch": sent.epoch, "attempt": sent.attempt,
             "at": "2026-01-01T00:00:00Z", "event": event});
         if let (Value::Object(item), Value::Object(more)) = (&mut item, more) {
             item.extend(more);
         }
-        let envelope = json!({"v": 1, "wee": "wee-default", "items": [item]});
+        let envelope = json!({"v": 1, "wee": wee.0, "life": wee.1, "items": [item]});
         let message = Message {
             queue: Queue::reports(),
             body: serde_json::to_vec(&envelope).unwrap().into(),

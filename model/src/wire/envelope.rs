@@ -65,6 +65,12 @@ pub enum WeeCommand {
         epoch: u64,
         attempt: u32,
     },
+    /// The answer to claims.
+    Begin {
+        /// The life of the WEE that claimed: none before or after it may go by this.
+        life: u64,
+        items: Vec<Grant>,
+    },
     /// The answer to a `BlobRequest`.
     BlobPart {
         digest: String,
@@ -80,6 +86,16 @@ pub enum WeeCommand {
     },
     /// Drain, then start again as the program that is installed now, with the same arguments.
     Upgrade,
+}
+
+/// Whether a claimed task may be handed to a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    pub task: TaskId,
+    pub epoch: u64,
+    pub attempt: u32,
+    /// False: another WEE has it, or it is not wanted any more. It is dropped without a word.
+    pub may: bool,
 }
 
 /// WEE -> logic, in the queue of blob requests: a part of an image that is not here.
@@ -110,6 +126,9 @@ pub struct ReportEnvelope<'a> {
     pub v: u32,
     #[serde(borrow)]
     pub wee: Cow<'a, str>,
+    /// Of its announcement.
+    #[serde(default)]
+    pub life: u64,
     #[serde(borrow)]
     pub items: Vec<Report<'a>>,
 }
@@ -151,6 +170,9 @@ pub struct Report<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
+    /// It may not be repeated and waits for leave to begin (`WeeCommand::Begin`): the broker may have delivered it to
+    /// another WEE as well.
+    Claim,
     /// Handed to a worker instance; the lease runs. Not sent for `read` tasks that end within one beat.
     Started,
     /// Still in hand; renews the lease.
