@@ -183,7 +183,7 @@ pub(super) async fn list(State(logic): State<Arc<Logic>>) -> Json<Vec<WorkerView
                     };
                     let phase = status.rules.iter().find(|s| s.name == rule.name);
                     view.gets.push(match phase.map(|s| s.phase) {
-                        _ if rule.shadow => format!("shadows {whom}"),
+                        _ if rule.shadow => format!("shadows {} of {whom}", rule.share),
                         Some(RulePhase::Rolling) => format!("{} of {whom}, watched", rule.share),
                         _ => format!("{} of {whom}", rule.share),
                     });
