@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -24,6 +25,10 @@ pub struct Instance {
     pub log_filter: String,
     /// Words before the program, such as `prlimit`.
     pub wrapper: Vec<String>,
+    /// More words for `sengu up`, such as `--role logic`.
+    pub arguments: Vec<String>,
+    /// Command lines run so far: each has files of its own, for several may run at once.
+    commands: AtomicU32,
     child: Option<Child>,
     #[allow(dead_code)] // removed on drop
     place: TempDir,
@@ -76,6 +81,8 @@ impl Instance {
             },
             log_filter: "info".to_owned(),
             wrapper: Vec::new(),
+            arguments: Vec::new(),
+            commands: AtomicU32::new(0),
             child: None,
             place,
         }
@@ -90,7 +97,7 @@ impl Instance {
         let _ = fs::remove_file(self.data.join("endpoint"));
         let mut command = self.command();
         command.args(["up", "--listen", "127.0.0.1:0", "--data"]);
-        command.arg(&self.data);
+        command.arg(&self.data).args(&self.arguments);
         let log = fs::File::options()
             .append(true)
             .create(true)
@@ -151,11 +158,7 @@ impl Instance {
 
     /// Worker processes in hand, those of one kind when `kind` is not empty.
     pub fn workers(&self, kind: &str) -> Vec<Process> {
-        let wanted = format!("worker-{kind}");
-        let mut all = descendants(self.pid());
-        // The kernel cuts names at 15 bytes: sengu-worker-re
-        all.retain(|p| kind.is_empty() || wanted.starts_with(p.name.trim_start_matches("sengu-")));
-        all
+        workers_of(self.pid(), kind)
     }
 
     /// As a power cut would: no chance to say good-bye.
@@ -195,8 +198,9 @@ impl Instance {
             .env("SENGU_DATA", &self.data)
             .envs(environment.iter().copied())
             .stdin(Stdio::null());
-        let out = self.place.path().join("cli.out");
-        let err = self.place.path().join("cli.err");
+        let number = self.commands.fetch_add(1, Ordering::Relaxed);
+        let out = self.place.path().join(format!("cli-{number}.out"));
+        let err = self.place.path().join(format!("cli-{number}.err"));
         let mut child = command
             .stdout(fs::File::create(&out).expect("a file"))
             .stderr(fs::File::create(&err).expect("a file"))
@@ -220,10 +224,24 @@ impl Instance {
 
     /// The last lines of the log.
     pub fn tail(&self) -> String {
-        let text = fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+        tail(&self.log)
     }
+}
+
+/// The last lines of a log.
+pub(crate) fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+/// Worker processes below `pid`, those of one kind when `kind` is not empty.
+pub(crate) fn workers_of(pid: u32, kind: &str) -> Vec<Process> {
+    let wanted = format!("worker-{kind}");
+    let mut all = descendants(pid);
+    // The kernel cuts names at 15 bytes: sengu-worker-re
+    all.retain(|p| kind.is_empty() || wanted.starts_with(p.name.trim_start_matches("sengu-")));
+    all
 }
 
 impl Drop for Instance {

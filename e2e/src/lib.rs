@@ -3,16 +3,23 @@
 //! It must never link sengu: what is tested is the program on disk with its staged workers.
 #![allow(clippy::unwrap_used)] // all of this is test code, in a library so that clippy does not see it as such
 
+pub mod engine;
 pub mod fleet;
 pub mod http;
+pub mod image;
 pub mod instance;
 pub mod process;
+pub mod release;
+pub mod wee;
 
+pub use engine::Engine;
 pub use fleet::Fleet;
 pub use http::{Api, Reply};
+pub use image::Image;
 pub use instance::{Instance, Ran};
 pub use sengu_sdk::testing::TwinProcess;
 pub use serde_json::{Value, json};
+pub use wee::Wee;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

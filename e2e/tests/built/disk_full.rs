@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// A data directory whose disk can be filled.
-enum Disk {
+pub enum Disk {
     /// A small file system of its own, mounted there.
     Mounted(PathBuf),
     /// For who may not mount: files of the process may not grow, which it meets as it meets a full disk.
@@ -15,7 +15,7 @@ enum Disk {
 }
 
 impl Disk {
-    fn give(sengu: &mut Instance) -> Disk {
+    pub fn give(sengu: &mut Instance) -> Disk {
         let at = sengu.beside("disk");
         fs::create_dir_all(&at).unwrap();
         let mut mount = Command::new("mount");
@@ -31,16 +31,23 @@ impl Disk {
     }
 
     fn fill(&self, sengu: &Instance) {
+        self.fill_but(sengu, 0);
+    }
+
+    /// Leaves about so many bytes.
+    pub fn fill_but(&self, sengu: &Instance, left: u64) {
         match self {
             Disk::Mounted(at) => {
                 let mut file = fs::File::create(at.join("filler")).unwrap();
                 while file.write_all(&[7; 4096]).is_ok() {}
+                let length = file.metadata().unwrap().len();
+                file.set_len(length.saturating_sub(left)).unwrap();
             }
-            Disk::Limited => limit(sengu, "4096:"),
+            Disk::Limited => limit(sengu, &format!("{}:", left.max(4096))),
         }
     }
 
-    fn free(&self, sengu: &Instance) {
+    pub fn free(&self, sengu: &Instance) {
         match self {
             Disk::Mounted(at) => fs::remove_file(at.join("filler")).unwrap(),
             Disk::Limited => limit(sengu, "unlimited:"),

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Name of the run, its action, and its targets as the run told them at the end.
-struct Over {
-    run: String,
+pub struct Over {
+    pub run: String,
     action: &'static str,
     targets: Vec<Value>,
 }
@@ -16,7 +16,7 @@ const BMCS: u32 = 140;
 const HOSTS: u32 = 120;
 const PDUS: u32 = 40;
 
-fn devices() -> Fleet {
+pub fn devices() -> Fleet {
     Fleet::new()
         .with("redfish", BMCS, &["--latency-ms", "10"])
         .with("ssh", HOSTS, &["--latency-ms", "20"])
@@ -24,7 +24,7 @@ fn devices() -> Fleet {
 }
 
 /// One run per effect: idempotent, probe, once (answered at once, and slowly).
-fn begin(sengu: &Instance) -> Vec<(String, &'static str)> {
+pub fn begin(sengu: &Instance) -> Vec<(String, &'static str)> {
     let specs = [
         json!({"action": "power.set", "params": {"state": "forceOff"}, "selector": "kind=redfish,rack in (r01,r02,r03,r04)", "batch": "50%"}),
         json!({"action": "power.cycle", "selector": "kind=redfish,rack in (r05,r06,r07)", "batch": "25%"}),
@@ -37,7 +37,7 @@ fn begin(sengu: &Instance) -> Vec<(String, &'static str)> {
 
 const ACTIONS: [&str; 4] = ["power.set", "power.cycle", "exec", "outlet.cycle"];
 
-fn finish(sengu: &Instance, runs: Vec<(String, &'static str)>, limit: Duration) -> Vec<Over> {
+pub fn finish(sengu: &Instance, runs: Vec<(String, &'static str)>, limit: Duration) -> Vec<Over> {
     let end = Instant::now() + limit;
     let over = |(run, action): (String, &'static str)| {
         let left = end.saturating_duration_since(Instant::now());
@@ -61,7 +61,7 @@ fn finish(sengu: &Instance, runs: Vec<(String, &'static str)>, limit: Duration) 
 }
 
 /// Every target has exactly one outcome, and it is what its device saw.
-fn honest(sengu: &Instance, fleet: &mut Fleet, runs: &[Over]) {
+pub fn honest(sengu: &Instance, fleet: &mut Fleet, runs: &[Over]) {
     let effects = fleet.effects();
     let mut tally: BTreeMap<(&str, String), u32> = BTreeMap::new();
     for over in runs {
