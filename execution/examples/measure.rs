@@ -1,13 +1,14 @@
 //! Measures the WEE: no-op tasks through the embedded broker, the WEE and a real echo worker.
 //!
-//! `cargo build --release -p sengu-worker-echo && cargo run --release -p sengu-execution --example measure -- [tasks] [window]`
-//! The window is the number of tasks out at once (2048 unless told; 1 gives the latency of one task).
+//! `cargo build --release -p sengu-worker-echo && cargo run --release -p sengu-execution --example measure -- [tasks] [window] [effect]`
+//! The window is the number of tasks out at once (2048 unless told; 1 gives the latency of one task). The effect is
+//! `idempotent` unless told; `once` shows what claims cost.
 
 use bytes::Bytes;
 use sengu_execution::{Runtime, WeeConfig};
 use sengu_interconnect::{Broker, MemoryBroker, Message, Queue, Tag};
 use sengu_model::manifest::Manifest;
-use sengu_model::wire::envelope::{VERSION, WorkerOffer};
+use sengu_model::wire::envelope::{Event, Grant, ReportEnvelope, VERSION, WeeCommand, WorkerOffer};
 use sengu_model::{Class, TaskId};
 use sengu_runtime_process::ProcessRuntime;
 use std::collections::{BTreeMap, HashMap};
@@ -24,6 +25,7 @@ fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let tasks: usize = arguments.next().map_or(Ok(400_000), |n| n.parse())?;
     let window: usize = arguments.next().map_or(Ok(2_048), |n| n.parse())?;
+    let effect = arguments.next().unwrap_or_else(|| "idempotent".to_owned());
     let broker = Arc::new(MemoryBroker::new());
     let state = tempfile::tempdir()?;
     let execution = tokio::runtime::Builder::new_multi_thread()
@@ -57,14 +59,14 @@ fn main() -> Result<(), Failure> {
             .retain("worker/echo/1.0.0".to_owned(), Some(offer))
             .await?;
         // The first tasks pay for the start of the worker.
-        drive(&broker, 1_000, window).await?;
+        drive(&broker, 1_000, window, &effect).await?;
         let (before, began) = (Cpu::now(), Instant::now());
-        drive(&broker, tasks, window).await?;
+        drive(&broker, tasks, window, &effect).await?;
         let wall = began.elapsed();
         let spent = Cpu::now().since(&before);
         let per_task = |ms: u64| ms as f64 * 1_000.0 / tasks as f64;
         println!("worker             {}", worker.display());
-        println!("tasks              {tasks}, {window} out at once");
+        println!("tasks              {tasks} {effect}, {window} out at once");
         println!(
             "tasks per second   {:.0}",
             tasks as f64 / wall.as_secs_f64()
@@ -86,7 +88,12 @@ fn main() -> Result<(), Failure> {
 }
 
 /// Sends `tasks` and waits for the reports of all, with at most `window` out at once.
-async fn drive(broker: &Arc<MemoryBroker>, tasks: usize, window: usize) -> Result<(), Failure> {
+async fn drive(
+    broker: &Arc<MemoryBroker>,
+    tasks: usize,
+    window: usize,
+    effect: &str,
+) -> Result<(), Failure> {
     let queue = Queue::tasks("default", "echo", "1.0.0", Class::Control);
     let mut reports = broker.subscribe(Queue::reports(), 1 << 20).await?;
     let first = std::time::SystemTime::now()
@@ -94,13 +101,14 @@ async fn drive(broker: &Arc<MemoryBroker>, tasks: usize, window: usize) -> Resul
         .as_micros() as u64;
     let (mut sent, mut ended) = (0usize, 0usize);
     let ending = memchr::memmem::Finder::new(br#""event":"ended""#);
+    let claiming = memchr::memmem::Finder::new(br#""event":"claim""#);
     while ended < tasks {
         while sent < tasks && sent - ended < window {
             let count = BATCH.min(tasks - sent).min(window - (sent - ended));
             let batch = (sent..sent + count)
                 .map(|n| Message {
                     queue: queue.clone(),
-                    body: body(first + n as u64),
+                    body: body(first + n as u64, effect),
                 })
                 .collect();
             broker.publish(batch).await?;
@@ -109,17 +117,35 @@ async fn drive(broker: &Arc<MemoryBroker>, tasks: usize, window: usize) -> Resul
         let deliveries = tokio::time::timeout(WAIT, reports.receive(512)).await??;
         let tags: Vec<Tag> = deliveries.iter().map(|d| d.tag).collect();
         reports.ack(&tags)?;
+        let mut items = Vec::new();
         for delivery in deliveries {
             ended += ending.find_iter(&delivery.body).count();
+            if claiming.find(&delivery.body).is_some() {
+                let envelope: ReportEnvelope = serde_json::from_slice(&delivery.body)?;
+                let claims = envelope.items.iter().filter(|i| i.event == Event::Claim);
+                items.extend(claims.map(|claim| Grant {
+                    task: claim.task,
+                    epoch: claim.epoch,
+                    attempt: claim.attempt,
+                    may: true,
+                }));
+            }
+        }
+        if !items.is_empty() {
+            let granted = Message {
+                queue: Queue::wee("measured"),
+                body: serde_json::to_vec(&WeeCommand::Begin { life: 1, items })?.into(),
+            };
+            broker.publish(vec![granted]).await?;
         }
     }
     Ok(())
 }
 
-fn body(task: u64) -> Bytes {
+fn body(task: u64, effect: &str) -> Bytes {
     let body = format!(
         "{{\"v\":{VERSION},\"task\":\"{}\",\"epoch\":3,\"attempt\":1,\"kind\":\"echo\",\
-         \"version\":\"1.0.0\",\"action\":\"noop\",\"effect\":\"idempotent\",\"timeout_ms\":10000,\"sticky\":{task},\
+         \"version\":\"1.0.0\",\"action\":\"noop\",\"effect\":\"{effect}\",\"timeout_ms\":10000,\"sticky\":{task},\
          \"params\":{{}},\"target\":{{\"name\":\"rack-17-node-{}\",\"address\":\"10.0.0.1:22\",\
          \"config\":{{}}}}}}",
         TaskId(task),
