@@ -225,7 +225,7 @@ impl Logic {
         let version = wanted.version.clone();
         let moving = |s: &RuleStatus| rolling(s) && s.phase != RulePhase::Shadow;
         if !status.rules.iter().any(moving) {
-            status.before = Some(Box::new(spec.clone()));
+            status.before = Some(Box::new(without_shadows(&spec)));
         }
         let other = status
             .rules
@@ -254,7 +254,7 @@ impl Logic {
                 return Ok(self.release_record(kind));
             }
             // All go back to the version that no rule names.
-            status.previous = Some(Box::new(spec.clone()));
+            status.previous = Some(Box::new(without_shadows(&spec)));
             status.before = None;
             spec.rules.clear();
         } else {
@@ -326,7 +326,7 @@ impl Logic {
         let message = match &wanted.version {
             Some(version) => {
                 let from = spec.version.clone();
-                status.previous = Some(Box::new(spec.clone()));
+                status.previous = Some(Box::new(without_shadows(&spec)));
                 spec.rules.clear();
                 spec.version.clone_from(version);
                 format!("all go to {version} (from {from}), on request")
@@ -346,13 +346,23 @@ impl Logic {
                     )
                     .hint(format!("sengu rollback {kind} --to <version>")));
                 };
+                if without_shadows(&spec) == *previous {
+                    let what = format!("Release/{kind} is as it was before its last move");
+                    return Err(Problem::new(Code::WrongState, what)
+                        .hint(format!("sengu rollback {kind} --to <version>")));
+                }
+                let rules = |spec: &ReleaseSpec| match spec.rules.len() {
+                    0 => spec.version.clone(),
+                    n => format!("{} with {n} rules", spec.version),
+                };
                 let message = format!(
                     "back from {} to {}, on request",
-                    spec.version, previous.version
+                    rules(&spec),
+                    rules(&previous)
                 );
                 let now_spec = std::mem::replace(&mut spec, *previous);
                 spec.pool = now_spec.pool;
-                status.previous = Some(Box::new(now_spec));
+                status.previous = Some(Box::new(without_shadows(&now_spec)));
                 message
             }
         };
@@ -446,4 +456,11 @@ impl Logic {
         workers::follow_release(&self.shared, kind).await;
         Ok(record)
     }
+}
+
+/// What a rollback goes back to: comparing is over when it is over.
+fn without_shadows(spec: &ReleaseSpec) -> ReleaseSpec {
+    let mut spec = spec.clone();
+    spec.rules.retain(|rule| !rule.shadow);
+    spec
 }

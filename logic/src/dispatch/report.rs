@@ -199,6 +199,14 @@ impl Dispatch {
         now: Time,
     ) {
         let said = ended(&how, from.map(|(_, report)| report));
+        let first = self
+            .lanes
+            .get(id)
+            .and_then(|task| task.payload.trial.as_ref());
+        let said = match said {
+            Some(Ended::Good(_)) if first.is_some_and(|out| out.first) => Some(Ended::Good(None)),
+            said => said,
+        };
         self.count_in(id, said.map(|said| matches!(said, Ended::Good(_))));
         if let Some(said) = said {
             self.tally(id, said);

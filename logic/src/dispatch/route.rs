@@ -6,8 +6,8 @@ use crate::inventory::Target;
 use crate::rollout::choose::{Asked, Choice, Route, Routes, cell};
 use crate::rollout::watch::{Ended, Key};
 use sengu_model::release::Cell;
-use sengu_model::{FailureCode, Outcome, TaskId, Time};
-use std::collections::HashMap;
+use sengu_model::{FailureCode, Outcome, TaskId, Time, Uid};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Tasks of a version on trial that may be out before the first has ended well. Each one that does lets one more out,
@@ -17,6 +17,8 @@ pub const TRIAL_FIRST: u64 = 8;
 const CELL_FIRST: u64 = 4;
 /// Cells counted apart; those beyond share the whole version's allowance.
 const CELLS_MAX: usize = 4_096;
+/// Targets remembered of one version on trial; of those beyond, first tasks are timed like all others.
+const MET_MAX: usize = 200_000;
 
 /// How a version does that is being proven.
 #[derive(Default)]
@@ -46,12 +48,20 @@ impl Trial {
 pub(super) struct OnTrial {
     all: Trial,
     cells: HashMap<Cell, Trial>,
+    /// Targets that it has met.
+    met: HashSet<Uid>,
 }
 
 /// By kind and version.
 pub(super) type Trials = HashMap<(Arc<str>, Arc<str>), OnTrial>;
 /// What a task that is out by a version on trial remembers of it.
-pub type OutBy = (Arc<str>, Arc<str>, Cell);
+pub struct OutBy {
+    kind: Arc<str>,
+    version: Arc<str>,
+    cell: Cell,
+    /// The version has not met this target before: it logs in, which the version in use has done long ago.
+    pub first: bool,
+}
 
 impl Dispatch {
     /// Takes the new catalog: what waits goes where it belongs now.
@@ -209,7 +219,13 @@ impl Dispatch {
             if trial.cells.len() < CELLS_MAX || trial.cells.contains_key(&cell) {
                 trial.cells.entry(cell.clone()).or_default().out += 1;
             }
-            payload.trial = Some(Box::new((kind, version, cell)));
+            let first = trial.met.len() < MET_MAX && trial.met.insert(task.target);
+            payload.trial = Some(Box::new(OutBy {
+                kind,
+                version,
+                cell,
+                first,
+            }));
         }
     }
 
@@ -219,7 +235,12 @@ impl Dispatch {
             return;
         };
         if let Some(out) = task.payload.trial.take() {
-            let (kind, version, cell) = *out;
+            let OutBy {
+                kind,
+                version,
+                cell,
+                ..
+            } = *out;
             if let Some(trial) = self.trials.get_mut(&(kind, version)) {
                 trial.all.back(good);
                 if let Some(cell) = trial.cells.get_mut(&cell) {

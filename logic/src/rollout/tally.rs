@@ -89,6 +89,11 @@ impl Tally {
         }
     }
 
+    /// How long tasks took no longer counts; how they ended does.
+    pub fn forget_latency(&mut self) {
+        self.latency = [0; BUCKETS];
+    }
+
     pub fn good(&self) -> u64 {
         self.tasks.saturating_sub(self.failed)
     }

@@ -116,7 +116,10 @@ impl Watched {
         self.not_taken = 0;
         self.proven += self.all.seen.good();
         self.all.seen = Tally::default();
+        // Both are timed over the same time: a machine that is busy now is busy for both.
+        self.all.replaced.forget_latency();
         for pair in self.cells.values_mut() {
+            pair.replaced.forget_latency();
             if pair.held || !pair.seen.only_fails() {
                 pair.seen = Tally::default();
             } else {

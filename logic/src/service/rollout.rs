@@ -256,7 +256,7 @@ fn advance(
 fn ready(shared: &Shared, kind: &str, version: &str) -> bool {
     let wees = shared.wees.read();
     let mut pools = wees.values().flat_map(|wee| &wee.pools);
-    pools.any(|p| p.kind == kind && p.version == version && p.broken.is_none() && p.slots_max > 0)
+    pools.any(|p| p.kind == kind && p.version == version && p.broken.is_none() && p.instances > 0)
 }
 
 /// Why no instance of a version comes up anywhere, if so.

@@ -194,7 +194,13 @@ fn joinable(
         let listener = Listener::Tcp(tokio::net::TcpListener::from_std(listener)?);
         listener.check(tls.is_some())?;
         let scheme = if tls.is_some() { "tls" } else { "tcp" };
-        url = Some(format!("{scheme}://{address}"));
+        // A listener on all addresses is reached by this machine's name.
+        let host = match address.ip().is_unspecified() {
+            true => super::host_name(),
+            false if address.is_ipv6() => format!("[{}]", address.ip()),
+            false => address.ip().to_string(),
+        };
+        url = Some(format!("{scheme}://{host}:{}", address.port()));
         ca = files.map(|files| files.cert.clone());
         serve(listener, token.clone(), tls);
     }

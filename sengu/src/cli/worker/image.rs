@@ -221,7 +221,9 @@ fn kind_of(path: &Path) -> Result<FileKind> {
     match start[..known] {
         [0, b'a', b's', b'm', _, _, 1, 0] => return Ok(FileKind::Component),
         [0, b'a', b's', b'm', ..] => {
-            bail!("a core module of WebAssembly; a component is wanted (target wasm32-wasip2)")
+            bail!(
+                "a core module of WebAssembly; a component is wanted: see the guide on writing a worker"
+            )
         }
         [0x1f, 0x8b, ..] => bail!("it is compressed: `gunzip` it first"),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => bail!("it is compressed: `unzstd` it first"),
@@ -369,7 +371,7 @@ mod tests {
             z.wasm wasm.toml: pdu@1.5.0 ["lib/pdu.wasm", "worker.toml"] ["wasm"]
             z.wasm both.toml: DIR/z.wasm: runtime docker: there is no file "i.tar"
             z.wasm process.toml: DIR/process.toml: it declares the runtimes process, and a component is for wasm
-            core.wasm bare.toml: read DIR/core.wasm: a core module of WebAssembly; a component is wanted (target wasm32-wasip2)
+            core.wasm bare.toml: read DIR/core.wasm: a core module of WebAssembly; a component is wanted: see the guide on writing a worker
             docker bare.toml: pdu@1.5.0 ["image.tar", "worker.toml"] ["docker"]
             oci bare.toml: pdu@1.5.0 ["image.tar", "worker.toml"] ["docker"]
             oci wasm.toml: DIR/wasm.toml: it declares the runtimes wasm, and an archive of a container image is for docker
