@@ -111,6 +111,9 @@ impl Instance {
             .expect("sengu starts");
         self.child = Some(child);
         let endpoint = self.data.join("endpoint");
+        // Logic alone is not ready before an execution environment has joined it.
+        let alone = self.arguments.iter().any(|word| word == "logic");
+        let path = if alone { "/healthz" } else { "/readyz" };
         let ready = || {
             if let Some(status) = self.child.as_mut()?.try_wait().ok()? {
                 panic!("sengu up ended with {status}:\n{}", self.tail());
@@ -125,7 +128,7 @@ impl Instance {
                         .to_owned(),
                 ),
             };
-            let reply = api.try_call("GET", "/readyz", &[], b"").ok()?;
+            let reply = api.try_call("GET", path, &[], b"").ok()?;
             (reply.status == 200).then_some(api)
         };
         self.api = until("sengu up is ready", READY_MAX, ready);

@@ -22,6 +22,7 @@ pub use serde_json::{Value, json};
 pub use wee::Wee;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const HINT: &str = "run `cargo xtask test`, which builds and stages it";
@@ -70,6 +71,28 @@ pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>
         assert!(Instant::now() < end, "not within {limit:?}: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Does `work` while `load` goes on in another thread, which is told to stop also when `work` panics.
+pub fn under<L: Send, T>(
+    load: impl FnOnce(&AtomicBool) -> L + Send,
+    work: impl FnOnce() -> T,
+) -> (L, T) {
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| load(&over));
+        let stop = Stop(&over);
+        let done = work();
+        drop(stop);
+        let load = load.join();
+        (load.unwrap_or_else(|e| std::panic::resume_unwind(e)), done)
+    })
 }
 
 pub fn s(seconds: u64) -> Duration {

@@ -343,6 +343,7 @@ mod tests {
 
         let built = |programs, component| Built {
             programs,
+            linked_statically: &[],
             component,
         };
         let programs = [program.clone()];
@@ -385,6 +386,7 @@ mod tests {
         let programs = [dir.path().join("hello")];
         let staged = dir.path().join("staged");
         let built = Built {
+            linked_statically: &[],
             programs: &programs,
             component: None,
         };

@@ -96,6 +96,7 @@ mod tests {
 
     fn broken(folder: &str, dependency: &str, dev: bool) -> Vec<String> {
         let package = |name: &str, folder: &str, dependencies| Package {
+            linked_statically: false,
             name: name.to_owned(),
             version: String::new(),
             folder: folder.to_owned(),
