@@ -4,7 +4,7 @@
 //! logic lets one begin it. It must never hand over what was not granted, never hold a slot for longer than the task may
 //! wait to be started, and never keep what it was refused.
 
-use crate::hand_over::Waiting;
+use crate::hand_over::{Leave, Waiting};
 use crate::intake::slot;
 use crate::lease::Fence;
 use crate::pools::PoolKey;
@@ -101,7 +101,7 @@ impl Shell {
             self.ack(at, class, waiting.tag);
             return;
         }
-        waiting.granted = true;
+        waiting.leave = Leave::Given;
         let body = waiting.body.clone();
         let waiting = match serde_json::from_slice::<TaskEnvelope>(&body) {
             Ok(envelope) => self.bring_on(at, class, &envelope, waiting),
@@ -111,7 +111,8 @@ impl Shell {
                 None
             }
         };
-        if let Some(waiting) = waiting {
+        if let Some(mut waiting) = waiting {
+            waiting.leave = Leave::GivenBefore;
             // Its slot is gone with an instance: it is the next to get one.
             self.pools[at].waiting[slot(class)].push_front(waiting);
         }

@@ -29,8 +29,17 @@ pub struct Waiting {
     /// None when the connection that it came by is gone.
     pub tag: Option<Tag>,
     since_ms: u64,
-    /// Logic has said that it may be begun here.
-    pub granted: bool,
+    pub leave: Leave,
+}
+
+/// Whether logic has said that a task that may not be repeated may be begun here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    NotAsked,
+    Given,
+    /// It was given and could not be used: logic may have begun a new life since, so it is asked again. Nobody else has
+    /// got leave meanwhile.
+    GivenBefore,
 }
 
 impl Waiting {
@@ -95,7 +104,7 @@ impl Shell {
             body: body.clone(),
             tag: Some(tag),
             since_ms: self.now_ms,
-            granted: false,
+            leave: Leave::NotAsked,
         };
         if let Some(older) = self.hand.get(&task) {
             let instance = older.instance;
@@ -131,13 +140,13 @@ impl Shell {
             self.ack(at, class, tag);
             return None;
         }
-        if !envelope.effect.repeatable() && !waiting.granted {
+        if !envelope.effect.repeatable() && waiting.leave != Leave::Given {
             return self.claim(at, class, envelope, waiting);
         }
         // A slot was kept for what is granted; others leave those alone.
-        let kept = match waiting.granted {
-            true => 0,
-            false => self.pools[at].claimed(),
+        let kept = match waiting.leave {
+            Leave::Given => 0,
+            _ => self.pools[at].claimed(),
         };
         match self.hand_over(at, envelope, kept) {
             Ok(()) => self.ack(at, class, tag),

@@ -1,6 +1,7 @@
 //! From the broker to this WEE: one subscription per pool and class, with as much credit as there is room.
 
 use crate::directory::BROKER_RETRY;
+use crate::hand_over::Leave;
 use crate::pools::PoolKey;
 use crate::shell::{Event, Received, Shell};
 use futures::FutureExt;
@@ -187,10 +188,11 @@ impl Shell {
                 intake.acks.clear();
                 pool.waiting[slot(class)].retain_mut(|waiting| {
                     waiting.tag = None;
-                    if !waiting.granted {
+                    let stays = waiting.leave != Leave::NotAsked;
+                    if !stays {
                         self.fences.forget(waiting.task, waiting.fence);
                     }
-                    waiting.granted
+                    stays
                 });
                 self.keep_claims_of(at, class);
                 self.forget_held_back(at, class);

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Answer, Ask, House, echo};
+use common::{Answer, Ask, House, echo, offer};
 use sengu_interconnect::{Broker, Queue};
 use sengu_model::wire::envelope::{Event, WeeCommand};
 use sengu_model::{Class, Effect, Outcome, Time};
@@ -177,6 +177,29 @@ async fn a_newer_attempt_takes_the_place_of_an_older_claim() {
     assert_eq!(ended.fence, (1, 2));
     house.grant(&older, true).await;
     assert_eq!(heard(&mut house, &older).await, [Event::Ended]);
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_that_finds_no_slot_is_asked_for_again() {
+    let mut house = house(Answer::Never).await;
+    let ask = once(&mut house);
+    house.send(&ask).await;
+    house.claimed_times(&ask, 1).await;
+    // The instance that had the slot leaves, and the next one does not come up.
+    let (mut silent, _) = common::bad("no-hello");
+    silent.name = "echo".to_owned();
+    house.offer_as(&offer(&silent, "sha256:bad")).await;
+    house.pool_until("echo", |p| p.digest == "sha256:bad").await;
+    house.grant(&ask, true).await;
+    house.wait_for_commands().await;
+    let (manifest, folder) = echo();
+    house.offer(&manifest, &folder, "sha256:2").await;
+    house.claimed_times(&ask, 2).await;
+    assert_eq!(heard(&mut house, &ask).await, []);
+    house.grant(&ask, true).await;
+    let ended = house.end(&ask).await;
+    assert!(ended.text.contains("sha256:2"), "{ended:?}");
     house.close().await;
 }
 
