@@ -37,12 +37,14 @@ fn every_documented_get_route_answers_as_documented() {
                 &[("kind", "Run")],
                 &[("kind", "Worker")],
                 &[("kind", "Wee")],
+                &[("kind", "Release")],
             ],
             "/v1/records/{kind}/{name}" => &[
                 &[("kind", "Target"), ("name", "redfish-1")],
                 &[("kind", "Secret"), ("name", "redfish")],
-                &[("kind", "Worker"), ("name", "ssh")],
+                &[("kind", "Worker"), ("name", "ssh@1.0.0")],
                 &[("kind", "Wee"), ("name", "local")],
+                &[("kind", "Release"), ("name", "ssh")],
             ],
             "/v1/kinds/{name}" => &[
                 &[("name", "Target")],
@@ -55,7 +57,9 @@ fn every_documented_get_route_answers_as_documented() {
                 &[("object", "task"), ("name", "TASK")],
             ],
             "/v1/runs/{name}" | "/v1/runs/{name}/targets" => &[&[("name", "RUN")]],
-            "/v1/tasks/{id}" | "/v1/tasks/{id}/logs" => &[&[("id", "TASK")]],
+            "/v1/tasks/{id}" | "/v1/tasks/{id}/logs" | "/v1/tasks/{id}/explain" => {
+                &[&[("id", "TASK")]]
+            }
             path if !path.contains('{') => &[&[]],
             path => panic!("{path}: say here what to ask for"),
         };

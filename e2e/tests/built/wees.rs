@@ -154,8 +154,8 @@ fn cordon_drain_and_uncordon_move_the_work_without_losing_any() {
     assert_eq!(spread.len(), 2, "{spread:?}");
     assert!(wees.iter_mut().all(Wee::alive));
     // SIGTERM is a drain too.
-    let run =
-        logic.run(&json!({"action": "once", "params": {"sleep_ms": 500}, "selector": "kind=echo"}));
+    let run = logic
+        .run(&json!({"action": "once", "params": {"sleep_ms": 500}, "selector": "kind=echo,row"}));
     std::thread::sleep(Duration::from_millis(150));
     assert!(wees[1].terminate().success(), "{}", wees[1].tail());
     all_done_once(&logic, &[run], TARGETS.into());
@@ -304,7 +304,13 @@ fn who_does_not_know_the_token_does_not_join_and_is_told() {
 #[test]
 fn a_pushed_image_reaches_those_that_never_had_it_also_when_they_are_killed_while_they_fetch() {
     const PADDING: usize = 48 << 20;
-    let logic = logic();
+    // Without workers of its own, so that there is nothing else to fetch.
+    let mut logic = Instance::prepare();
+    let none = logic.beside("none");
+    fs::create_dir(&none).unwrap();
+    logic.arguments = ["--role", "logic", "--workers"].map(str::to_owned).to_vec();
+    logic.arguments.push(none.display().to_string());
+    logic.up();
     let mut wees = vec![
         Wee::prepare(&logic, "one").bare(),
         Wee::prepare(&logic, "two").bare(),
@@ -314,18 +320,21 @@ fn a_pushed_image_reaches_those_that_never_had_it_also_when_they_are_killed_whil
         (logic.wees().len() == 2).then_some(())
     });
     let image = Image::script(&logic.beside(""), "toy", "1.0.0", "good").padded(PADDING);
-    logic.push(&image);
-    until("one fetches it", s(10), || {
-        let log = fs::read_to_string(&wees[0].log).unwrap_or_default();
-        log.contains("fetching an image").then_some(())
+    // From the first moment on: it is here within the time that the command takes to end.
+    std::thread::scope(|scope| {
+        scope.spawn(|| logic.push(&image));
+        let end = Instant::now() + s(20);
+        let log = || fs::read_to_string(&wees[0].log).unwrap_or_default();
+        while !log().contains("fetching an image") {
+            assert!(Instant::now() < end, "nobody fetches it");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        wees[0].kill();
     });
-    wees[0].kill();
-    let here = fs::read_to_string(&wees[0].log)
-        .unwrap()
-        .contains("the image is here");
-    println!(
-        "killed {} it was there",
-        if here { "after" } else { "before" }
+    let log = fs::read_to_string(&wees[0].log).unwrap();
+    assert!(
+        !log.contains("the image is here"),
+        "a larger image is needed"
     );
     let targets = fleet::echo(20).replace("kind: echo", "kind: toy");
     logic.api.yaml(&targets).expect(200);

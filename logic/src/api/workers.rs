@@ -45,7 +45,8 @@ pub(super) async fn push(
         let what = "digest: sha256: and 64 hex digits of the body";
         return Err(Refusal(Problem::new(Code::InvalidField, what)));
     }
-    let mut writer = logic.begin_push().await?;
+    // What goes wrong is told when all has arrived: one who still sends hears nothing.
+    let mut writer = logic.begin_push().await.map_err(Refusal);
     let mut parts = body.into_data_stream();
     let mut bytes = 0_u64;
     loop {
@@ -65,12 +66,13 @@ pub(super) async fn push(
             let what = format!("an image of more than {} bytes", limits::IMAGE_BYTES_MAX);
             return Err(Refusal(Problem::new(Code::BodyTooLarge, what)));
         }
-        writer
-            .write(part)
-            .await
-            .map_err(crate::workers::blob_problem)?;
+        if let Ok(open) = &mut writer
+            && let Err(error) = open.write(part).await
+        {
+            writer = Err(Refusal(crate::workers::blob_problem(error)));
+        }
     }
-    let pushed = logic.end_push(writer, params.digest).await?;
+    let pushed = logic.end_push(writer?, params.digest).await?;
     let status = if pushed.created {
         StatusCode::CREATED
     } else {
