@@ -96,6 +96,16 @@ impl Report {
         self.raw(text.trim());
     }
 
+    /// What sengu itself has complained of.
+    pub fn complaints(&mut self, lines: &[String]) {
+        if let Some(first) = lines.first() {
+            let number = lines.len();
+            self.note(&format!(
+                "sengu's log has {number} warnings; the first: {first}"
+            ));
+        }
+    }
+
     /// A line as a peer's script printed it.
     pub fn raw(&mut self, text: &str) {
         self.print(text);

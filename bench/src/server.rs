@@ -133,10 +133,10 @@ impl Server {
     }
 
     /// Lines of its log that tell of trouble.
-    pub fn complaints(&self) -> usize {
+    pub fn complaints(&self) -> Vec<String> {
         let text = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let bad = |l: &&str| l.contains(" WARN ") || l.contains("ERROR") || l.contains("panicked");
-        text.lines().filter(bad).count()
+        text.lines().filter(bad).map(str::to_owned).collect()
     }
 }
 

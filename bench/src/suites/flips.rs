@@ -73,9 +73,7 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         moves.percentile(0.5),
         moves.percentile(0.99),
     ));
-    if server.complaints() > 0 {
-        report.note(&format!("sengu's log has {} warnings", server.complaints()));
-    }
+    report.complaints(&server.complaints());
     found.tell(report, rounds * flips);
     Ok(())
 }

@@ -27,9 +27,7 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         stored == Some(wanted),
         "{stored:?} results are stored, not {wanted}"
     );
-    if server.complaints() > 0 {
-        report.note(&format!("sengu's log has {} warnings", server.complaints()));
-    }
+    report.complaints(&server.complaints());
     drop(server);
 
     report.figure(
