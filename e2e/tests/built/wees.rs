@@ -121,7 +121,7 @@ fn tasks_are_spread_and_kill_9_of_one_loses_nothing_and_repeats_nothing() {
 fn cordon_drain_and_uncordon_move_the_work_without_losing_any() {
     const TARGETS: u32 = 40;
     let logic = logic();
-    let mut wees = vec![Wee::start(&logic, "one"), Wee::start(&logic, "two")];
+    let mut wees = [Wee::start(&logic, "one"), Wee::start(&logic, "two")];
     logic.api.yaml(&fleet::echo(TARGETS)).expect(200);
     let spare = "apiVersion: sengu/v1\nkind: Target\nmetadata: {name: spare}\nspec: {kind: echo, address: x}\n";
     logic.api.yaml(spare).expect(200);
@@ -311,7 +311,7 @@ fn a_pushed_image_reaches_those_that_never_had_it_also_when_they_are_killed_whil
     logic.arguments = ["--role", "logic", "--workers"].map(str::to_owned).to_vec();
     logic.arguments.push(none.display().to_string());
     logic.up();
-    let mut wees = vec![
+    let mut wees = [
         Wee::prepare(&logic, "one").bare(),
         Wee::prepare(&logic, "two").bare(),
     ];
