@@ -1,5 +1,8 @@
 //! A new driver is released to a fleet that works: by share, watched, taken back by itself where it is bad. The rest of
 //! the fleet must not notice.
+//!
+//! Who is in a share is drawn: 10 % of 40 targets are nobody once in 70 runs. First shares are large enough that this
+//! happens less than once in 100,000.
 
 use sengu_e2e::release::{by_version, history, version_of};
 use sengu_e2e::{Fleet, Image, Instance, Value, fleet, json, s, until};
@@ -43,7 +46,7 @@ fn a_driver_that_fails_on_one_firmware_goes_back_there_by_itself_and_the_rest_ge
     // Nothing is moved by a push.
     assert_eq!(sengu.release("redfish")["spec"]["version"], "1.0.0");
 
-    sengu.promote("redfish@1.5.0", &["--steps", "10%,50%,100%"]);
+    sengu.promote("redfish@1.5.0", &["--steps", "20%,50%,100%"]);
     let mut tasks: Vec<Value> = Vec::new();
     let release = sengu.release_when(
         "redfish",
@@ -375,7 +378,7 @@ fn roll_back_while_rolling_out_and_it_stays_back() {
     sengu.api.yaml(&fleet::echo(40)).expect(200);
     sengu.push(&Image::shipped(&sengu.beside(""), "echo", "1.1.0", &[]));
     sengu.observe_all("echo", s(10));
-    sengu.promote("echo@1.1.0", &["--steps", "10%,50%,100%", "--hold", "2s"]);
+    sengu.promote("echo@1.1.0", &["--steps", "30%,60%,100%", "--hold", "2s"]);
     sengu.release_when(
         "echo",
         "a step was made",
