@@ -317,6 +317,7 @@ fn docker_run(engine: &Dockerd) -> Result<f64> {
         .args(["--log-driver=none", image])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .context("docker run")?;
     let mut line = String::new();
