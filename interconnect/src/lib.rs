@@ -5,7 +5,9 @@
 //! redelivered; it is delivered again when its subscriber goes away without an ack. A WEE acks a task when it hands it
 //! to a worker: from then on the task's lease, not the broker, watches over it. Bodies are never looked into.
 
+pub mod address;
 pub mod conformance;
+pub mod events;
 pub mod memory;
 
 pub use memory::MemoryBroker;
@@ -33,6 +35,11 @@ impl Queue {
     /// Reports of all WEEs to logic.
     pub fn reports() -> Queue {
         Queue("report".into())
+    }
+
+    /// What nobody could make sense of, with the reason; logic keeps it for people to look at.
+    pub fn parked() -> Queue {
+        Queue("parked".into())
     }
 
     /// Commands to one WEE.

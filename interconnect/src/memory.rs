@@ -79,7 +79,7 @@ impl Queue {
     /// The queue of this name, for a broker that is told names by another process; None when no queue is called so.
     pub fn parse(name: &str) -> Option<Queue> {
         let known = match name.split_once('.') {
-            None => matches!(name, "report" | "blob"),
+            None => matches!(name, "report" | "blob" | "parked"),
             Some(("wee", wee)) => !wee.is_empty(),
             Some(("task", rest)) => rest.rsplit_once('.').is_some_and(|(line, class)| {
                 line.contains('.') && Class::ALL.iter().any(|c| c.as_str() == class)
