@@ -7,15 +7,18 @@
 
 pub mod address;
 pub mod conformance;
+pub mod contact;
 pub mod events;
 pub mod memory;
 
 pub use memory::MemoryBroker;
 
 use bytes::Bytes;
+use contact::Contact;
 use futures::future::BoxFuture;
 use sengu_model::Class;
 use std::{fmt, sync::Arc};
+use tokio::sync::watch;
 
 /// A queue by name. Made only by the functions here, so that both sides spell it alike.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -103,6 +106,12 @@ pub trait Broker: Send + Sync + 'static {
 
     /// What this broker cannot do, in words for people.
     fn lacks(&self) -> Vec<String>;
+
+    /// Whether it can be reached now. While it cannot, `publish` and `subscribe` give `Away` at once, and subscriptions
+    /// that it had are over: they give `Away` and are to be made again. The driver tries on by itself, for ever.
+    fn contact(&self) -> watch::Receiver<Contact> {
+        watch::Sender::new(Contact::There).subscribe()
+    }
 }
 
 pub trait Subscription: Send {
