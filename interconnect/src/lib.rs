@@ -10,6 +10,7 @@ pub mod conformance;
 pub mod contact;
 pub mod events;
 pub mod memory;
+pub mod parked;
 
 pub use memory::MemoryBroker;
 
@@ -145,4 +146,7 @@ pub enum BrokerError {
     Away(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
     #[error("delivery {0:?} is not out")]
     UnknownTag(Tag),
+    /// A body is longer than the broker takes. Others of its batch may have been taken.
+    #[error("a body of {bytes} bytes is more than the broker takes, {bytes_max}")]
+    TooLarge { bytes: usize, bytes_max: usize },
 }
