@@ -1,0 +1,1 @@
+//! Queues in RabbitMQ over AMQP 0-9-1.
