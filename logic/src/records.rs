@@ -60,6 +60,11 @@ pub fn store_problem(error: StoreError) -> Problem {
             .hint("is the disk full? see the log of sengu; it goes on by itself when there is room")
         }
         StoreError::Closed => Problem::new(Code::Unavailable, "sengu is stopping"),
+        StoreError::Fenced { .. } => Problem::new(
+            Code::Unavailable,
+            "another sengu has taken over; nothing was changed",
+        )
+        .hint("ask that one"),
         StoreError::InUse { .. } | StoreError::Broken { .. } => {
             tracing::error!(error = &error as &dyn std::error::Error, "store");
             Problem::new(Code::Internal, "the store is broken; see the log of sengu")

@@ -2,6 +2,7 @@
 //!
 //! A test panics with the part of the contract that was broken; it never looks below the port.
 
+mod fences;
 mod lists;
 mod records;
 mod retention;
@@ -34,6 +35,7 @@ where
         lists::run(&open).await;
         streams::run(&open).await;
         retention::run(&open).await;
+        fences::run(&open).await;
         together::run(&open).await;
     };
     tokio::time::timeout(5 * LIMIT, suite)

@@ -4,7 +4,10 @@
 //! must never interpret a body. Everything that `commit` acknowledged is durable; nothing of a refused batch is.
 
 pub mod blobs;
+mod check;
 pub mod conformance;
+
+pub use check::{Check, Verdict};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -176,6 +179,12 @@ pub enum Op {
     PutMeta {
         key: String,
         value: Bytes,
+    },
+    /// Meta `key` has exactly this value (None: it is absent) when the turn of this operation comes; otherwise the
+    /// whole batch is refused with `Fenced`. Stands in front of the commits of a life that another one may end.
+    ExpectMeta {
+        key: String,
+        value: Option<Bytes>,
     },
 }
 
@@ -354,6 +363,9 @@ pub enum StoreError {
     /// Disk full, read-only, gone. Nothing of the batch was applied; the store is intact.
     #[error("the store cannot write")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Meta `key` is not as expected. Nothing of the batch was applied, and nothing with this expectation will be.
+    #[error("another life has taken over: {key} is no longer what it was")]
+    Fenced { key: String },
     /// Another process has it.
     #[error("{place} is in use by another process")]
     InUse { place: String },

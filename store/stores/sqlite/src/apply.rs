@@ -55,6 +55,7 @@ statements! {
     stream_find: "SELECT id FROM stream WHERE name = ?1",
     stream_insert: "INSERT INTO stream(name) VALUES (?1)",
     entry_insert: "INSERT INTO entry(id, key, at, body) VALUES (?1, ?2, ?3, ?4)",
+    meta_find: "SELECT value FROM meta WHERE key = ?1",
     meta_put: "INSERT INTO meta(key, value) VALUES (?1, ?2) \
         ON CONFLICT(key) DO UPDATE SET value = excluded.value",
 }
@@ -109,9 +110,26 @@ impl<'c> Applier<'c> {
     /// Compares every expectation with what will be there when its turn comes.
     fn check(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let mut will_be: HashMap<(&str, &str), Option<i64>> = HashMap::new();
+        let mut meta_will_be: HashMap<&str, &[u8]> = HashMap::new();
         let mut revision = self.head.revision;
         for op in &batch.ops {
             let (kind, name, expect, put) = match op {
+                Op::PutMeta { key, value } => {
+                    meta_will_be.insert(key, value);
+                    continue;
+                }
+                Op::ExpectMeta { key, value } => {
+                    let holds = match meta_will_be.get(key.as_str()) {
+                        Some(found) => value.as_deref() == Some(*found),
+                        None => self
+                            .meta_is(key, value.as_deref())
+                            .map_err(|e| from_engine("read meta", e))?,
+                    };
+                    if holds {
+                        continue;
+                    }
+                    return Err(StoreError::Fenced { key: key.clone() });
+                }
                 Op::PutRecord {
                     kind, name, expect, ..
                 } => (kind, name, *expect, true),
@@ -143,6 +161,15 @@ impl<'c> Applier<'c> {
             will_be.insert(key, put.then_some(revision));
         }
         Ok(())
+    }
+
+    /// Whether meta `key` has this value, compared where it lies.
+    fn meta_is(&mut self, key: &str, wanted: Option<&[u8]>) -> rusqlite::Result<bool> {
+        let mut rows = self.statements.meta_find.query((key,))?;
+        match rows.next()? {
+            Some(row) => Ok(wanted == Some(row.get_ref(0)?.as_blob()?)),
+            None => Ok(wanted.is_none()),
+        }
     }
 
     fn apply_one(&mut self, op: &Op, done: &mut Committed) -> rusqlite::Result<()> {
@@ -245,6 +272,8 @@ impl<'c> Applier<'c> {
                 self.statements.meta_put.execute((key, &value[..]))?;
                 Ok(())
             }
+            // Checked before the first write.
+            Op::ExpectMeta { .. } => Ok(()),
         }
     }
 
