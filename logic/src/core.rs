@@ -39,6 +39,8 @@ pub struct LogicConfig {
     pub roles: Vec<String>,
     /// Ended tasks and streams are kept this long, in milliseconds.
     pub retention_ms: u64,
+    /// Those who are told what happens; nothing of it runs when there are none.
+    pub followers: Vec<crate::Follower>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +84,10 @@ pub struct Shared {
     pub wees: RwLock<BTreeMap<String, WeeAnnouncement>>,
     pub waiters: Waiters,
     pub metrics: Metrics,
+    /// How far those who follow are.
+    pub events: service::events::Events,
+    /// How much may still be put aside.
+    pub parked: service::parked::Rate,
     pub idempotency: crate::api::idempotency::Remembered,
     pub watches: tokio::sync::Semaphore,
 }
@@ -224,6 +230,8 @@ impl Logic {
         let shared = Arc::new(Shared {
             store,
             broker,
+            events: service::events::Events::new(&config.followers),
+            parked: service::parked::Rate::default(),
             config,
             epoch,
             started_at: clock::now(),
@@ -250,23 +258,28 @@ impl Logic {
 
         let (dispatch, inputs) = dispatch::Handle::channel();
         let (control, control_inputs) = service::control::Handle::channel();
-        let reports = Dispatch::subscribe(&shared).await?;
-        let actor = Dispatch::new(shared.clone(), inputs, reports, control.sender());
-        tokio::spawn(actor.run());
+        let actor = Dispatch::new(shared.clone(), inputs, control.sender());
+        clock::spawn(actor.run());
         let control_loop = service::control::run(shared.clone(), dispatch.clone(), control_inputs);
         let services = [
-            tokio::spawn(control_loop),
-            tokio::spawn(service::observe::run(shared.clone(), dispatch.clone())),
-            tokio::spawn(service::wees::run(shared.clone(), dispatch.clone())),
-            tokio::spawn(service::retention::run(shared.clone())),
-            tokio::spawn(service::rollout::run(shared.clone())),
-            tokio::spawn(service::blobs::run(shared.clone())),
+            clock::spawn(control_loop),
+            clock::spawn(service::observe::run(shared.clone(), dispatch.clone())),
+            clock::spawn(service::wees::run(shared.clone(), dispatch.clone())),
+            clock::spawn(service::retention::run(shared.clone())),
+            clock::spawn(service::rollout::run(shared.clone())),
+            clock::spawn(service::blobs::run(shared.clone())),
+            clock::spawn(service::parked::run(shared.clone())),
         ];
+        let followers = service::events::start(&shared);
         Ok(Arc::new(Logic {
             shared,
             dispatch,
             control,
-            services: services.iter().map(|s| s.abort_handle()).collect(),
+            services: services
+                .iter()
+                .chain(&followers)
+                .map(|s| s.abort_handle())
+                .collect(),
         }))
     }
 
@@ -280,6 +293,10 @@ impl Logic {
         // What they would still write has nowhere to go; the next start takes it up from the tasks.
         for service in &self.services {
             service.abort();
+        }
+        if let Err(error) = self.shared.events.keep(&*self.shared.store).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "followers are told some events again");
         }
         if let Err(error) = self.shared.store.close().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "store not closed");

@@ -11,9 +11,7 @@ impl Dispatch {
     pub(super) fn flush(&mut self, now: Time) {
         if self.pending.ops.is_empty() {
             let tags = std::mem::take(&mut self.pending.tags);
-            if !tags.is_empty() && self.reports.ack(&tags).is_err() {
-                tracing::warn!("a report could not be acked");
-            }
+            self.reports.ack(&tags);
             return;
         }
         if now < self.store_rest_until {
@@ -91,9 +89,7 @@ impl Dispatch {
                 return;
             }
         };
-        if !tags.is_empty() && self.reports.ack(&tags).is_err() {
-            tracing::warn!("a report could not be acked");
-        }
+        self.reports.ack(&tags);
         let ended = ends.iter().map(|end| end.task);
         self.gone.ended(ended, &self.arrivals);
         let mut for_runs = Vec::new();
@@ -143,7 +139,9 @@ impl Dispatch {
             if let Err(mpsc::error::TrySendError::Full(input)) = self.control.try_send(input) {
                 // Runs count from the store when they have to; a slow one must not hold up dispatch.
                 let control = self.control.clone();
-                tokio::spawn(async move { control.send(input).await });
+                crate::clock::spawn(async move {
+                    let _ = control.send(input).await;
+                });
             }
         }
     }

@@ -8,11 +8,13 @@ mod alter;
 mod arrivals;
 mod claim;
 mod commit;
+mod contact;
 pub mod feed;
 mod handle;
 pub mod lanes;
 mod observed;
 pub mod report;
+mod reports;
 pub mod route;
 pub mod send;
 pub mod settle;
@@ -27,11 +29,13 @@ use crate::{clock, service};
 use arrivals::{Arrival, Arrivals, Gone};
 use feed::Feed;
 use futures::StreamExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::FuturesUnordered;
 pub use handle::{Handle, Input, Inputs};
 use lanes::{Lanes, QueueIndex, Stage};
-use sengu_interconnect::{Queue, Subscription, Tag};
+use reports::{ReportTag, Reports};
+use sengu_interconnect::Queue;
+use sengu_interconnect::contact::Contact;
 use sengu_model::outcome::Status;
 use sengu_model::task::{Priority, RawBody};
 use sengu_model::wire::envelope::{TaskEnvelope, WeeCommand};
@@ -42,12 +46,10 @@ pub use stand::{Overview, QueueStanding, Standing};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Commits of outcomes out at once; while they are, further ends gather for the next.
 const COMMITS_MAX: usize = 4;
-/// Report messages out without an ack.
-const REPORT_CREDIT: u32 = 4_096;
 /// Results of a run's reads trickle in as devices answer. Each commit costs ten times what a result costs, so they wait
 /// this long for each other; nothing that changes, and nobody's single task, ever waits.
 const LINGER_MS: u64 = 20;
@@ -124,7 +126,7 @@ struct Flight {
     /// Tasks that go out once they are marked.
     marked: Vec<TaskId>,
     /// Reports that may be forgotten once this is durable.
-    tags: Vec<Tag>,
+    tags: Vec<ReportTag>,
     result: Result<Committed, StoreError>,
     ops: Vec<Op>,
 }
@@ -156,7 +158,7 @@ struct Pending {
     ends: Vec<End>,
     retries: Vec<Again>,
     marked: Vec<TaskId>,
-    tags: Vec<Tag>,
+    tags: Vec<ReportTag>,
     /// Of the operations, those that may wait for company: ends of reads that hold up nobody.
     unhurried: usize,
     /// Since when they do.
@@ -169,7 +171,10 @@ type QueueKey = (Arc<str>, Arc<str>, Arc<str>, Class);
 pub struct Dispatch {
     shared: Arc<Shared>,
     inputs: mpsc::Receiver<Input>,
-    reports: Box<dyn Subscription>,
+    reports: Reports,
+    contact: watch::Receiver<Contact>,
+    /// Since when the interconnect cannot be reached from here.
+    away_since: Option<Time>,
     lanes: Lanes<Payload>,
     catalog: Arc<Catalog>,
     queues: HashMap<QueueKey, QueueIndex>,
@@ -208,10 +213,11 @@ impl Dispatch {
     pub fn new(
         shared: Arc<Shared>,
         inputs: Inputs,
-        reports: Box<dyn Subscription>,
         control: mpsc::Sender<service::control::Input>,
     ) -> Dispatch {
         let catalog = shared.catalog.read().clone();
+        let reports = Reports::new(shared.broker.clone());
+        let contact = shared.broker.contact();
         Dispatch {
             shared,
             catalog,
@@ -221,6 +227,8 @@ impl Dispatch {
             inputs: inputs.inputs,
             arrivals: inputs.arrivals,
             reports,
+            contact,
+            away_since: None,
             lanes: Lanes::default(),
             queues: HashMap::new(),
             queue_names: Vec::new(),
@@ -260,20 +268,12 @@ impl Dispatch {
         now
     }
 
-    /// Subscribes for reports with the credit that this loop can bear.
-    pub async fn subscribe(
-        shared: &Shared,
-    ) -> Result<Box<dyn Subscription>, sengu_interconnect::BrokerError> {
-        shared
-            .broker
-            .subscribe(Queue::reports(), REPORT_CREDIT)
-            .await
-    }
-
     pub async fn run(mut self) {
         let mut inputs = Vec::with_capacity(256);
         let mut idle = tokio::time::interval(Duration::from_secs(10));
         self.ask_for_lines(TaskId(0));
+        let now = self.now();
+        self.look_at_contact(now);
         let shared = self.shared.clone();
         let moved = &shared.moved;
         loop {
@@ -287,6 +287,25 @@ impl Dispatch {
             let wake = wake.into_iter().flatten().min();
             let wait = wake.map(|at| Duration::from_millis(at.ms_since(now)));
             tokio::select! {
+                // What must not stand behind a flood comes first; of the two that may flood, none starves the other.
+                biased;
+                Some(flight) = self.commits.next() => self.landed(flight),
+                Some(failed) = self.publishes.next() => self.not_published(&failed),
+                Some(page) = self.feed.loads.next() => self.take_page(page),
+                Ok(()) = self.contact.changed() => {
+                    let now = self.now();
+                    self.look_at_contact(now);
+                }
+                () = moved.notified() => {
+                    let catalog = self.shared.catalog.read().clone();
+                    let now = self.now();
+                    self.take_catalog(catalog, now);
+                }
+                _ = idle.tick() => {
+                    let now = self.now();
+                    self.lanes.sweep_idle(now);
+                    self.forget_old_secrets();
+                }
                 count = self.inputs.recv_many(&mut inputs, 256) => {
                     if count == 0 {
                         return; // every handle is gone
@@ -294,28 +313,12 @@ impl Dispatch {
                     for input in inputs.drain(..) {
                         self.input(input);
                     }
-                }
-                reports = self.reports.receive(64) => match reports {
-                    Ok(reports) => self.take_reports(reports),
-                    Err(error) => {
-                        tracing::warn!(%error, "reports cannot be received");
-                        tokio::time::sleep(Duration::from_millis(limits::RETRY_FIRST_MS)).await;
+                    if let Some(reports) = self.reports.receive(64).now_or_never() {
+                        self.take_reports(reports);
                     }
-                },
-                () = moved.notified() => {
-                    let catalog = self.shared.catalog.read().clone();
-                    let now = self.now();
-                    self.take_catalog(catalog, now);
                 }
-                Some(flight) = self.commits.next() => self.landed(flight),
-                Some(failed) = self.publishes.next() => self.not_published(&failed),
-                Some(page) = self.feed.loads.next() => self.take_page(page),
+                reports = self.reports.receive(64) => self.take_reports(reports),
                 () = async { tokio::time::sleep(wait.unwrap_or_default()).await }, if wait.is_some() => {}
-                _ = idle.tick() => {
-                    let now = self.now();
-                    self.lanes.sweep_idle(now);
-                    self.forget_old_secrets();
-                }
             }
             let now = self.now();
             let due = self.lanes.due(now);
@@ -469,17 +472,20 @@ impl Dispatch {
                 };
                 self.end(id, outcome, None, now);
             }
-            Stage::Sending | Stage::Sent { .. } | Stage::Started { .. } => {
-                let attempt = task.attempt;
-                let command = WeeCommand::Cancel {
-                    task: id,
-                    epoch: self.shared.epoch,
-                    attempt,
-                };
-                self.command_wees(&command);
-            }
+            Stage::Sending | Stage::Sent { .. } | Stage::Started { .. } => self.command_cancel(id),
         }
         true
+    }
+
+    fn command_cancel(&self, id: TaskId) {
+        let Some(task) = self.lanes.get(id) else {
+            return;
+        };
+        self.command_wees(&WeeCommand::Cancel {
+            task: id,
+            epoch: self.shared.epoch,
+            attempt: task.attempt,
+        });
     }
 
     fn command_wees(&self, command: &WeeCommand) {
@@ -495,7 +501,7 @@ impl Dispatch {
             })
             .collect();
         let broker = self.shared.broker.clone();
-        tokio::spawn(async move {
+        clock::spawn(async move {
             if let Err(error) = broker.publish(messages).await {
                 tracing::warn!(%error, "a command to the execution environments was not sent");
             }

@@ -33,6 +33,7 @@ impl Dispatch {
         }
         if let Some(readings) = report.readings {
             live.readings = Some(readings.to_owned());
+            self.shared.events.observed(uid);
         }
         let read = task.payload.effect == Effect::Read;
         match outcome {

@@ -3,8 +3,10 @@
 use super::claim::Reporter;
 use super::settle::{Attempt, Verdict, backoff_ms, honest, probed, settle};
 use super::{Again, Dispatch, End, Probing, Stage};
+use crate::planted;
 use crate::rollout::watch::Ended;
-use sengu_interconnect::Delivery;
+use crate::service;
+use sengu_interconnect::{Delivery, Queue};
 use sengu_model::outcome::Status;
 use sengu_model::task::Priority;
 use sengu_model::wire::envelope::{Event, Report, ReportEnvelope, VERSION, WeeAnnouncement};
@@ -70,11 +72,23 @@ impl Dispatch {
                 }
                 Ok(envelope) => {
                     tracing::warn!(version = envelope.v, wee = %envelope.wee, "report of another version");
+                    let why = format!("a report of version {} is not known", envelope.v);
+                    self.put_aside(&why, &delivery.body);
                 }
-                Err(error) => tracing::warn!(%error, "report not understood"),
+                Err(error) => {
+                    tracing::warn!(%error, "report not understood");
+                    self.put_aside(&error.to_string(), &delivery.body);
+                }
             }
-            self.pending.tags.push(delivery.tag);
+            let tag = self.reports.tag(delivery.tag);
+            self.pending.tags.push(tag);
         }
+    }
+
+    /// Durable before it is acked.
+    fn put_aside(&mut self, why: &str, body: &[u8]) {
+        let op = service::parked::aside(&self.shared, &Queue::reports(), why, body);
+        self.pending.ops.extend(op);
     }
 
     fn take_report(&mut self, from: Reporter, report: &Report, now: Time) {
@@ -88,8 +102,8 @@ impl Dispatch {
         };
         // The fence: what an older life or an older attempt says no longer counts. Of several that were delivered the
         // same attempt, only the one that may begin it counts.
-        if report.epoch != self.shared.epoch
-            || report.attempt != task.attempt
+        let stale = report.epoch != self.shared.epoch || report.attempt != task.attempt;
+        if (stale && !planted::is(planted::Bug::StaleReportsBelieved))
             || !matches!(
                 task.stage,
                 Stage::Sending | Stage::Sent { .. } | Stage::Started { .. }
@@ -107,6 +121,12 @@ impl Dispatch {
                     task.payload.wee = Some(wee.into());
                 }
                 self.lanes.started(id, report.at);
+                let cancelled =
+                    |t: &super::Task| t.payload.cancelled && t.payload.probing.is_none();
+                if report.event == Event::Beat && self.lanes.get(id).is_some_and(cancelled) {
+                    // The first command may have been lost with a connection.
+                    self.command_cancel(id);
+                }
             }
             Event::Checkpoint => {
                 if let Some(data) = report.data {
@@ -432,6 +452,9 @@ impl Dispatch {
         if let Some(code) = outcome.code() {
             self.shared.metrics.failed(code);
         }
+        if planted::is(planted::Bug::LaneFreedEarly) {
+            self.lanes.finish(id, now);
+        }
     }
 
     /// Ends a task that is in the store only.
@@ -502,6 +525,9 @@ impl Dispatch {
         let until = task.payload.lease_until;
         if until > now {
             self.lanes.lease_check(id, until);
+            return;
+        }
+        if self.hears_nobody(id, now) {
             return;
         }
         let why = match &task.payload.wee {

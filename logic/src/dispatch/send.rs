@@ -2,6 +2,7 @@
 
 use super::report::Counting;
 use super::{Dispatch, Payload, Stage, envelope};
+use crate::planted;
 use sengu_interconnect::Message;
 use sengu_model::wire::envelope::SealedSecret;
 use sengu_model::wire::worker::ProbeFrame;
@@ -20,7 +21,7 @@ const PUBLISH_MAX: usize = 1_024;
 impl Dispatch {
     /// Sends all that may go now.
     pub(super) fn pump(&mut self, now: Time) {
-        if self.stopping.is_some() {
+        if self.stopping.is_some() || self.away_since.is_some() {
             return;
         }
         let mut free = Vec::new();
@@ -65,7 +66,11 @@ impl Dispatch {
                     attempt: task.payload.tries,
                     at: now,
                 });
-                self.pending.marked.push(id);
+                if planted::is(planted::Bug::SentBeforeMarked) {
+                    free.push(id);
+                } else {
+                    self.pending.marked.push(id);
+                }
             } else {
                 free.push(id);
             }
