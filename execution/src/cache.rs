@@ -11,7 +11,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 const MARK: &str = "ok";
 /// Folders of an image below one another; a file's name of 155 bytes allows no more.
@@ -196,12 +196,11 @@ fn unpack(cache: &Path, digest: &str, tar: &Path) -> Result<Stored, FetchError> 
     fs::rename(&into, &last).map_err(FetchError::disk(&last))?;
     sync_folder(cache).map_err(FetchError::disk(cache))?;
     write_mark(cache, digest, &found).map_err(FetchError::disk(cache))?;
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH);
     Ok(Stored {
         digest: digest.to_owned(),
         files: found.files,
         bytes: found.bytes,
-        used: Time(unix.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(0))),
+        used: crate::clock::now(),
     })
 }
 

@@ -115,7 +115,7 @@ pub async fn fetch(mut job: Job) -> Result<Stored, FetchError> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
 ) -> Result<T, FetchError> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = crate::clock::blocking(work).await;
     done.map_err(|_| FetchError::GivenUp).flatten()
 }
 

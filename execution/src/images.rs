@@ -71,7 +71,7 @@ impl Shell {
     pub fn scan_cache(&mut self) {
         let cache = self.config.cache.clone();
         self.source(async move {
-            let scanned = tokio::task::spawn_blocking(move || cache::scan(&cache)).await;
+            let scanned = crate::clock::blocking(move || cache::scan(&cache)).await;
             let scanned = scanned.map_err(std::io::Error::other).flatten();
             Event::Scanned(scanned)
         });
@@ -194,7 +194,8 @@ impl Shell {
         let head: PartHead = match serde_json::from_slice(body) {
             Ok(head) => head,
             Err(e) => {
-                tracing::error!(error = %e, "part of an image not understood");
+                let queue = Queue::wee(&self.config.name);
+                self.put_aside(&queue, &format!("a part of an image: {e}"), body);
                 return;
             }
         };
@@ -284,7 +285,7 @@ impl Shell {
             let cache = self.config.cache.clone();
             self.source(async move {
                 let own = digest.clone();
-                let removed = tokio::task::spawn_blocking(move || cache::remove(&cache, &own));
+                let removed = crate::clock::blocking(move || cache::remove(&cache, &own));
                 let removed = removed.await.map_err(std::io::Error::other).flatten();
                 Event::Removed(digest, removed)
             });

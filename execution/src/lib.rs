@@ -9,6 +9,7 @@ mod cache;
 pub mod check;
 pub mod choose;
 mod claim;
+pub mod clock;
 mod commands;
 mod complaints;
 pub mod conformance;
@@ -24,6 +25,7 @@ mod keep;
 pub mod lease;
 mod leave;
 mod offer;
+mod park;
 pub mod pool;
 mod pools;
 mod ready;
@@ -98,7 +100,7 @@ pub fn start(
     WeeHandle {
         drain: Some(drain),
         status,
-        task: tokio::spawn(shell.run(asked)),
+        task: clock::spawn(shell.run(asked)),
         ended: None,
     }
 }

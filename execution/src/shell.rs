@@ -27,9 +27,9 @@ use sengu_model::wire::envelope::WeeAnnouncement;
 use sengu_model::{Class, TaskId, Time, limits};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::{oneshot, watch};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 /// Leases, limits and pools are looked at this often.
 const TICK_MS: u64 = 100;
@@ -67,6 +67,8 @@ pub enum Event {
     Published(Vec<Bytes>, Result<(), BrokerError>),
     /// Whether the broker has taken it over.
     Announced(bool),
+    /// Or given up.
+    Parked,
     Drain,
     Nothing,
 }
@@ -106,6 +108,8 @@ pub struct Shell {
     /// Instances with frames to write.
     pub unwritten: Vec<u64>,
     pub outbox: Outbox,
+    /// Messages put aside that the broker has not taken yet.
+    pub parking: usize,
     publish: Publish,
     beat_ms: u64,
     pub next_tick_ms: u64,
@@ -154,6 +158,7 @@ impl Shell {
             claims: HashMap::default(),
             cancelled: VecDeque::new(),
             unwritten: Vec::new(),
+            parking: 0,
             publish: Publish::default(),
             beat_ms: 0,
             next_tick_ms: 0,
@@ -215,8 +220,7 @@ impl Shell {
 
     fn look_at_the_clock(&mut self) {
         self.now_ms = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
-        self.now = Time(unix.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(0)));
+        self.now = crate::clock::now();
     }
 
     fn on(&mut self, event: Event) {
@@ -245,6 +249,7 @@ impl Shell {
             Event::Stopped(instance, result) => self.on_stopped(instance, result),
             Event::Published(bodies, result) => self.on_published(bodies, result),
             Event::Announced(said) => self.on_announced(said),
+            Event::Parked => self.parking = self.parking.saturating_sub(1),
             Event::Drain => self.leave(),
             Event::Nothing => {}
         }

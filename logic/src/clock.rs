@@ -1,12 +1,43 @@
-//! The one place where logic reads the clock, and where it notices that somebody has set it.
+//! The one place where logic reads the clock, notices that somebody has set it, and begins what runs beside it: so that
+//! a simulator can put its own in the place of both.
 
+use futures::future::BoxFuture;
 use sengu_model::Time;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// Differences below this are drift, not a clock that was set.
 const STEP_MIN_MS: i64 = 2_000;
 
+/// What a simulator puts in the place of the system, for the whole process.
+pub struct Simulated {
+    /// The clock of the wall.
+    pub now: fn() -> Time,
+    /// Wraps whatever is begun, so that it can be held or ended as a process would be.
+    pub begin: fn(BoxFuture<'static, ()>) -> BoxFuture<'static, ()>,
+}
+
+static SIMULATED: OnceLock<Simulated> = OnceLock::new();
+
+/// For simulators: before anything of logic is begun in this process. The first one stays.
+pub fn simulate(simulated: Simulated) {
+    let _ = SIMULATED.set(simulated);
+}
+
+/// Begins what runs beside.
+pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    match SIMULATED.get() {
+        Some(simulated) => tokio::spawn((simulated.begin)(Box::pin(future))),
+        None => tokio::spawn(future),
+    }
+}
+
 pub fn now() -> Time {
+    if let Some(simulated) = SIMULATED.get() {
+        return (simulated.now)();
+    }
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -14,7 +45,7 @@ pub fn now() -> Time {
 }
 
 /// Compares the clock of the wall with one that is never set.
-pub struct Steps {
+pub(crate) struct Steps {
     seen: Time,
     at: Instant,
 }

@@ -5,13 +5,14 @@
 
 pub mod api;
 pub mod catalog;
-mod clock;
+pub mod clock;
 mod core;
 pub mod dispatch;
 pub mod documents;
 mod explain;
 pub mod inventory;
 mod metrics;
+pub mod planted;
 mod records;
 pub mod releases;
 pub mod rollout;

@@ -432,7 +432,7 @@ impl Logic {
             .filter_map(|version| Some(catalog.version(kind, version)?.offer.digest.clone()))
             .collect();
         let shared = self.shared.clone();
-        tokio::spawn(async move {
+        crate::clock::spawn(async move {
             for digest in digests {
                 if let Err(error) = workers::import(&shared, &digest).await {
                     tracing::warn!(error = &error as &dyn std::error::Error, "image not kept");

@@ -45,6 +45,7 @@ pub async fn run(shared: Arc<Shared>) {
             }
         }
         tokio::select! {
+            biased;
             () = shared.rollouts.alarm.notified() => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }

@@ -12,7 +12,8 @@ use sengu_model::{Record, limits};
 use sengu_store::StoreError;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Silence is looked for this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -37,8 +38,9 @@ async fn follow(shared: &Arc<Shared>, dispatch: &Handle) -> Result<(), BrokerErr
     let silence = Duration::from_millis(limits::WEE_SILENCE_MAX_MS);
     loop {
         let entries = tokio::select! {
-            entries = directory.next() => entries?,
+            biased;
             _ = look.tick() => Vec::new(),
+            entries = directory.next() => entries?,
         };
         for (key, value) in entries {
             let name = key.trim_start_matches("wee/").to_owned();

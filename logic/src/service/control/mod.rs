@@ -147,15 +147,16 @@ pub async fn run(
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            input = inputs.recv() => match input {
-                Some(input) => control.input(input).await,
-                None => return,
-            },
+            biased;
             _ = tick.tick(), if control.has_to_do() => {
                 for id in std::mem::take(&mut control.unread) {
                     control.load_or_later(id).await;
                 }
             }
+            input = inputs.recv() => match input {
+                Some(input) => control.input(input).await,
+                None => return,
+            },
         }
         control.advance().await;
     }
@@ -440,7 +441,7 @@ impl Control {
         let out_too = phase == RunPhase::Cancelling;
         let (shared, dispatch, why) = (self.shared.clone(), self.dispatch.clone(), why.to_owned());
         // On its own: cancelling ends tasks, and their ends come back to this loop.
-        tokio::spawn(async move {
+        crate::clock::spawn(async move {
             for _ in 0..CANCEL_TRIES_MAX {
                 match cancel_run(&shared, &dispatch, id, &why, out_too).await {
                     Ok(()) => return,
