@@ -194,8 +194,7 @@ impl Shell {
         let head: PartHead = match serde_json::from_slice(body) {
             Ok(head) => head,
             Err(e) => {
-                let queue = Queue::wee(&self.config.name);
-                self.put_aside(&queue, &format!("a part of an image: {e}"), body);
+                tracing::error!(error = %e, "part of an image not understood");
                 return;
             }
         };

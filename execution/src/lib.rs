@@ -25,7 +25,6 @@ mod keep;
 pub mod lease;
 mod leave;
 mod offer;
-mod park;
 pub mod pool;
 mod pools;
 mod ready;
