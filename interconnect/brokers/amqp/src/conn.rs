@@ -1,0 +1,276 @@
+//! Two connections as one: what publishes must not hold up what consumes. A server that is short of memory or disk stops
+//! reading from connections that publish, and acks on the same one would wait with them.
+
+use crate::connect::{self, Opened};
+use crate::error::{AmqpError, NOT_FOUND, of_channel, said, source};
+use crate::limits::{BATCHES_MAX, REPLY_MAX};
+use crate::queue;
+use crate::stream::Grip;
+use futures::StreamExt;
+use lapin::options::{ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::types::ShortString;
+use lapin::{Channel, Connection, Event};
+use parking_lot::Mutex;
+use sengu_interconnect::Queue;
+use sengu_interconnect::address::Address;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+/// How the connections stand.
+#[derive(Debug, Clone)]
+pub enum Standing {
+    Open,
+    Blocked { since: Instant, why: String },
+    Dead(AmqpError),
+}
+
+pub struct Conn {
+    pub prefix: String,
+    publishing: Connection,
+    consuming: Connection,
+    standing: Arc<watch::Sender<Standing>>,
+    /// Queues that are known to be there; the lock is held while one is declared, so that each is declared once.
+    declared: tokio::sync::Mutex<HashSet<Queue>>,
+    /// For questions about queues: any error of one closes it.
+    asking: tokio::sync::Mutex<Option<Channel>>,
+    batches: Semaphore,
+    idle: Mutex<Vec<Channel>>,
+    queue_unused_max: Duration,
+    watchers: [AbortHandle; 2],
+}
+
+/// A channel for one batch, with confirms. It goes back only when nothing of the batch is outstanding.
+pub struct Lane<'a> {
+    pub channel: Channel,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Conn {
+    /// # Errors
+    /// Why there is none.
+    pub async fn open(
+        address: &Address,
+        name: &str,
+        queue_unused_max: Duration,
+    ) -> Result<Conn, AmqpError> {
+        let consuming = connect::open(address, name).await?;
+        let publishing = connect::open(address, &format!("{name} publish")).await?;
+        let standing = Arc::new(watch::Sender::new(Standing::Open));
+        let grips = [consuming.grip.clone(), publishing.grip.clone()];
+        let watchers = [&consuming, &publishing]
+            .map(|opened| watch_over(opened, standing.clone(), grips.clone()));
+        Ok(Conn {
+            prefix: address.prefix.clone(),
+            publishing: publishing.connection,
+            consuming: consuming.connection,
+            standing,
+            declared: tokio::sync::Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
+            batches: Semaphore::new(BATCHES_MAX),
+            idle: Mutex::default(),
+            queue_unused_max,
+            watchers,
+        })
+    }
+
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
+    /// Why it is dead, if it is.
+    pub fn why_dead(&self) -> Option<AmqpError> {
+        match &*self.standing.borrow() {
+            Standing::Dead(why) => Some(why.clone()),
+            _ => None,
+        }
+    }
+
+    /// A channel to consume from.
+    ///
+    /// # Errors
+    /// When the connection has none left or is dead.
+    pub async fn channel(&self) -> Result<Channel, AmqpError> {
+        open_channel(&self.consuming).await
+    }
+
+    /// A channel to publish a batch on, when it is its turn.
+    ///
+    /// # Errors
+    /// When the connection is dead.
+    pub async fn lane(&self) -> Result<Lane<'_>, AmqpError> {
+        let permit = self.batches.acquire().await;
+        let permit = permit.map_err(|_| AmqpError::Closing)?;
+        let idle = self.idle.lock().pop();
+        let channel = match idle.filter(|channel| channel.status().connected()) {
+            Some(channel) => channel,
+            None => {
+                let channel = open_channel(&self.publishing).await?;
+                let confirm = channel.confirm_select(ConfirmSelectOptions::default());
+                match timeout(REPLY_MAX, confirm).await {
+                    Ok(done) => done.map_err(|e| of_channel("ask for confirms", e))?,
+                    Err(_) => return Err(AmqpError::Late("ask for confirms")),
+                }
+                channel
+            }
+        };
+        let _permit = permit;
+        Ok(Lane { channel, _permit })
+    }
+
+    pub fn give_back(&self, lane: Lane<'_>) {
+        self.idle.lock().push(lane.channel);
+    }
+
+    /// Makes the queue unless it is known to be there; the one that poisonous messages go to first.
+    ///
+    /// # Errors
+    /// As `queue::declare`.
+    pub async fn ensure(&self, queue: &Queue) -> Result<ShortString, AmqpError> {
+        let name = queue::name(&self.prefix, queue)?;
+        let mut declared = self.declared.lock().await;
+        for queue in [&Queue::parked(), queue] {
+            if declared.contains(queue) {
+                continue;
+            }
+            let name = queue::name(&self.prefix, queue)?;
+            let arguments = queue::arguments(&self.prefix, queue, self.queue_unused_max);
+            self.ask(async |channel| queue::declare(channel, name, arguments).await)
+                .await?;
+            declared.insert(queue.clone());
+        }
+        Ok(name)
+    }
+
+    /// It was taken away: it is made again when it is needed.
+    pub async fn forget(&self, queue: &Queue) {
+        self.declared.lock().await.remove(queue);
+    }
+
+    /// Messages waiting in a queue; none in one that is not there.
+    ///
+    /// # Errors
+    /// When the server does not say.
+    pub async fn depth(&self, queue: &Queue) -> Result<u64, AmqpError> {
+        let name = queue::name(&self.prefix, queue)?;
+        self.ask(async |channel| {
+            let options = QueueDeclareOptions::durable().passive();
+            let declare = channel.queue_declare(name, options, Default::default());
+            match timeout(REPLY_MAX, declare).await {
+                Ok(Ok(queue)) => Ok(Some(u64::from(queue.message_count()))),
+                Ok(Err(e)) if matches!(said(&e), Some((NOT_FOUND, _))) => Ok(None),
+                Ok(Err(e)) => Err(of_channel("ask for a queue", e)),
+                Err(_) => Err(AmqpError::Late("ask for a queue")),
+            }
+        })
+        .await
+        .map(Option::unwrap_or_default)
+    }
+
+    async fn ask<T>(
+        &self,
+        question: impl AsyncFnOnce(&Channel) -> Result<T, AmqpError>,
+    ) -> Result<T, AmqpError> {
+        let mut asking = self.asking.lock().await;
+        let kept = asking.take().filter(|channel| channel.status().connected());
+        let channel = match kept {
+            Some(channel) => channel,
+            None => open_channel(&self.consuming).await?,
+        };
+        let answer = question(&channel).await?;
+        // Kept only when the answer was a good one; else it is closed by dropping it.
+        *asking = Some(channel);
+        Ok(answer)
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        self.standing.send_if_modified(|standing| {
+            let is_alive = !matches!(standing, Standing::Dead(_));
+            if is_alive {
+                *standing = Standing::Dead(AmqpError::Closing);
+            }
+            is_alive
+        });
+        for watcher in &self.watchers {
+            watcher.abort();
+        }
+    }
+}
+
+async fn open_channel(connection: &Connection) -> Result<Channel, AmqpError> {
+    match timeout(REPLY_MAX, connection.create_channel()).await {
+        Ok(channel) => channel.map_err(|e| of_channel("open a channel", e)),
+        Err(_) => Err(AmqpError::Late("open a channel")),
+    }
+}
+
+/// Follows what happens to one of the connections; when it dies the other goes with it.
+fn watch_over(
+    opened: &Opened,
+    standing: Arc<watch::Sender<Standing>>,
+    grips: [Arc<Grip>; 2],
+) -> AbortHandle {
+    let mut events = Box::pin(opened.connection.events_listener());
+    let status = opened.connection.status().clone();
+    let watching = async move {
+        let why = loop {
+            // It may have died before anybody listened.
+            if !status.connected() {
+                break AmqpError::Server {
+                    what: "the connection broke",
+                    source: source("it was closed"),
+                };
+            }
+            let event = match status.blocked() && matches!(&*standing.borrow(), Standing::Open) {
+                true => Some(Event::ConnectionBlocked("at the start".to_owned())),
+                false => events.next().await,
+            };
+            match event {
+                Some(Event::ConnectionBlocked(why)) => {
+                    let since = Instant::now();
+                    standing.send_if_modified(|standing| {
+                        let is_open = matches!(standing, Standing::Open);
+                        if is_open {
+                            *standing = Standing::Blocked { since, why };
+                        }
+                        is_open
+                    });
+                }
+                Some(Event::ConnectionUnblocked) => {
+                    standing.send_if_modified(|standing| {
+                        let is_blocked = matches!(standing, Standing::Blocked { .. });
+                        if is_blocked {
+                            *standing = Standing::Open;
+                        }
+                        is_blocked
+                    });
+                }
+                // The error of a channel is told here as well: only that of the connection ends it.
+                Some(Event::Error(error)) if !status.connected() => {
+                    break AmqpError::Server {
+                        what: "the connection broke",
+                        source: source(error),
+                    };
+                }
+                Some(_) => {}
+                None => break AmqpError::Closing,
+            }
+        };
+        standing.send_if_modified(|standing| {
+            let is_alive = !matches!(standing, Standing::Dead(_));
+            if is_alive {
+                *standing = Standing::Dead(why);
+            }
+            is_alive
+        });
+        for grip in grips {
+            grip.cut();
+        }
+    };
+    tokio::spawn(watching).abort_handle()
+}
