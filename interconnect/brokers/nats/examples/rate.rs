@@ -1,6 +1,8 @@
 //! Rates of 1 KiB messages: the bare client (publish and confirm, many at once), and through the port (publish alone,
 //! and publish + receive + ack), on a server of its own. `cargo run --release --example rate [messages]`.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "../tests/common/mod.rs"]
 mod common;
 

@@ -29,9 +29,16 @@ const LAST_CONSUMER: &str = "Nats-Last-Consumer";
 
 #[derive(Default)]
 struct Board {
+    news: Mutex<News>,
+    posted: Notify,
+}
+
+#[derive(Default)]
+struct News {
     /// Newest of each key since the last call.
-    changed: Mutex<(BTreeMap<String, Option<Bytes>>, Option<NatsError>)>,
-    news: Notify,
+    changed: BTreeMap<String, Option<Bytes>>,
+    /// Nothing more will come.
+    over: Option<NatsError>,
 }
 
 pub struct NatsDirectory {
@@ -102,12 +109,12 @@ impl NatsDirectory {
         }
         forget(&reader.conn, marks).await;
         let board = Arc::new(Board::default());
-        board.changed.lock().0 = changed;
+        board.news.lock().changed = changed;
         let to = board.clone();
         let reader = tokio::spawn(async move {
             let why = reader.follow(&to).await;
-            to.changed.lock().1 = Some(why);
-            to.news.notify_one();
+            to.news.lock().over = Some(why);
+            to.posted.notify_one();
         });
         Ok(NatsDirectory {
             board,
@@ -128,20 +135,20 @@ impl Directory for NatsDirectory {
     fn next(&mut self) -> BoxFuture<'_, Result<Entries, BrokerError>> {
         async move {
             loop {
-                let news = self.board.news.notified();
-                tokio::pin!(news);
-                news.as_mut().enable();
+                let posted = self.board.posted.notified();
+                tokio::pin!(posted);
+                posted.as_mut().enable();
                 {
-                    let mut changed = self.board.changed.lock();
-                    if self.is_first || !changed.0.is_empty() {
+                    let mut news = self.board.news.lock();
+                    if self.is_first || !news.changed.is_empty() {
                         self.is_first = false;
-                        return Ok(std::mem::take(&mut changed.0).into_iter().collect());
+                        return Ok(std::mem::take(&mut news.changed).into_iter().collect());
                     }
-                    if let Some(why) = &changed.1 {
+                    if let Some(why) = &news.over {
                         return Err(away(why.clone()));
                     }
                 }
-                news.await;
+                posted.await;
             }
         }
         .boxed()
@@ -227,8 +234,8 @@ impl Reader {
         loop {
             match self.read().await {
                 Ok(Read::Entry { key, value, .. }) => {
-                    board.changed.lock().0.insert(key, value);
-                    board.news.notify_one();
+                    board.news.lock().changed.insert(key, value);
+                    board.posted.notify_one();
                 }
                 Ok(_) => {}
                 Err(why) => return why,

@@ -49,8 +49,9 @@ pub const DELIVERIES_MAX: u64 = 20;
 /// The same message put aside twice within this counts once.
 pub const DUPLICATES_FOR: Duration = Duration::from_secs(120);
 
-/// Messages asked for by one pull: what is asked for can be taken back only at that cost.
-pub const PULL_MAX: usize = 256;
+/// Messages asked for by one pull, and about those of a subscription that are asked for at all: what is asked for is
+/// taken back only at that cost. More than what one round trip brings is of no use.
+pub const PULL_MAX: usize = 512;
 /// Pulls of one subscription that wait at once.
 pub const PULLS_MAX: usize = 4;
 /// A pull is renewed after this; until then the server says every `PULL_BEAT` that it has not forgotten it.

@@ -66,7 +66,7 @@ fn step(credit: usize, held: usize, asked: usize, pulls: usize) -> Step {
     let want = room - asked;
     // Few great pulls rather than many small ones, unless nothing is left of the last one.
     let enough = asked == 0 || want >= credit.div_ceil(4);
-    match want > 0 && enough {
+    match want > 0 && enough && asked < PULL_MAX {
         true if pulls >= PULLS_MAX => Step::TakeBack,
         true => Step::Pull(want.min(PULL_MAX)),
         false => Step::Nothing,
@@ -381,6 +381,8 @@ mod tests {
             ((3, 3, 0, 0), Step::Nothing),
             ((3, 2, 0, 0), Step::Pull(1)),
             ((1_000, 0, 0, 0), Step::Pull(PULL_MAX)),
+            ((1_000, 0, PULL_MAX, 1), Step::Nothing),
+            ((1_000, 200, PULL_MAX - 1, 1), Step::Pull(289)),
             // Some are on their way: small pulls wait until they are worth it.
             ((100, 10, 80, 1), Step::Nothing),
             ((100, 10, 60, 1), Step::Pull(30)),

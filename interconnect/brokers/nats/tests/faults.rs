@@ -1,5 +1,7 @@
 //! What happens when the server, the network or a subscriber goes.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use bytes::Bytes;

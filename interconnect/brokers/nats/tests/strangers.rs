@@ -1,5 +1,7 @@
 //! Servers that cannot be used, and those that can: what people are told, and that nothing is changed by looking.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{LIMIT, Server, address, free_port};

@@ -1,5 +1,7 @@
 //! The port's suite against a real server.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::Server;
