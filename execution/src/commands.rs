@@ -99,7 +99,10 @@ impl Shell {
                 tracing::warn!("an upgrade that was asked for earlier is passed over");
             }
             Ok(WeeCommand::Upgrade) => self.on_upgrade(),
-            Err(e) => tracing::error!(error = %e, "command not understood"),
+            Err(e) => {
+                let queue = Queue::wee(&self.config.name);
+                self.put_aside(&queue, &e.to_string(), &delivery.body);
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use crate::redact::Redactor;
 use crate::report::report;
 use crate::shell::Shell;
 use bytes::Bytes;
-use sengu_interconnect::{Delivery, Tag};
+use sengu_interconnect::{Delivery, Queue, Tag};
 use sengu_model::wire::envelope::{Event as What, SealedSecret, TaskEnvelope, VERSION};
 use sengu_model::{Class, FailureCode, Outcome, TaskId, seal};
 use serde::Deserialize;
@@ -68,11 +68,12 @@ impl Shell {
                 let why = format!("envelope version {} is not known here", envelope.v);
                 let fence = fence_of(&envelope);
                 self.reject(envelope.task, fence, &why);
+                self.put_aside(&self.tasks_of(at, class), &why, &body);
                 self.ack(at, class, Some(tag));
                 return;
             }
             Err(e) => {
-                tracing::error!(error = %e, "task envelope not understood");
+                self.put_aside(&self.tasks_of(at, class), &e.to_string(), &body);
                 if let Ok(head) = serde_json::from_slice::<Head>(&body) {
                     let why = format!("the envelope is not understood: {e}");
                     self.reject(head.task, head.fence(), &why);
@@ -123,6 +124,11 @@ impl Shell {
             self.pools[at].free = self.pools[at].free.saturating_sub(1);
             self.pools[at].waiting[slot(class)].push_back(waiting);
         }
+    }
+
+    fn tasks_of(&self, at: PoolKey, class: Class) -> Queue {
+        let pool = &self.pools[at];
+        Queue::tasks(&self.config.zone, &pool.kind, &pool.version, class)
     }
 
     /// Takes a task as far as it can go now: to a worker, to a claim, or to its end here. Gives it back when there is no

@@ -7,6 +7,7 @@ use crate::pool::restart_wait_ms;
 use crate::pools::Pool;
 use crate::shell::{Event, Shell};
 use bytes::Bytes;
+use sengu_interconnect::Queue;
 use sengu_model::{image, limits};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
@@ -194,7 +195,8 @@ impl Shell {
         let head: PartHead = match serde_json::from_slice(body) {
             Ok(head) => head,
             Err(e) => {
-                tracing::error!(error = %e, "part of an image not understood");
+                let queue = Queue::wee(&self.config.name);
+                self.put_aside(&queue, &format!("a part of an image: {e}"), body);
                 return;
             }
         };

@@ -25,6 +25,7 @@ mod keep;
 pub mod lease;
 mod leave;
 mod offer;
+mod park;
 pub mod pool;
 mod pools;
 mod ready;

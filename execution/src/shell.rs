@@ -67,6 +67,8 @@ pub enum Event {
     Published(Vec<Bytes>, Result<(), BrokerError>),
     /// Whether the broker has taken it over.
     Announced(bool),
+    /// Or given up.
+    Parked,
     Drain,
     Nothing,
 }
@@ -106,6 +108,8 @@ pub struct Shell {
     /// Instances with frames to write.
     pub unwritten: Vec<u64>,
     pub outbox: Outbox,
+    /// Messages put aside that the broker has not taken yet.
+    pub parking: usize,
     publish: Publish,
     beat_ms: u64,
     pub next_tick_ms: u64,
@@ -154,6 +158,7 @@ impl Shell {
             claims: HashMap::default(),
             cancelled: VecDeque::new(),
             unwritten: Vec::new(),
+            parking: 0,
             publish: Publish::default(),
             beat_ms: 0,
             next_tick_ms: 0,
@@ -244,6 +249,7 @@ impl Shell {
             Event::Stopped(instance, result) => self.on_stopped(instance, result),
             Event::Published(bodies, result) => self.on_published(bodies, result),
             Event::Announced(said) => self.on_announced(said),
+            Event::Parked => self.parking = self.parking.saturating_sub(1),
             Event::Drain => self.leave(),
             Event::Nothing => {}
         }

@@ -3,10 +3,12 @@
 mod common;
 
 use common::{House, echo, sealed};
-use sengu_interconnect::Queue;
+use sengu_interconnect::parked::Parked;
+use sengu_interconnect::{Broker, Queue};
 use sengu_model::wire::envelope::Event;
 use sengu_model::{Done, Effect, FailureCode, Outcome, Time};
 use serde_json::json;
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_goes_to_a_worker_and_its_outcome_comes_back() {
@@ -196,6 +198,45 @@ async fn a_task_too_late_expires_and_one_not_understood_is_rejected() {
         ended.outcome.and_then(|o| o.code()),
         Some(FailureCode::Refused)
     );
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_is_put_aside_with_its_reason_and_work_goes_on() {
+    let mut house = House::new().await;
+    let (manifest, folder) = echo();
+    house.offer(&manifest, &folder, "sha256:1").await;
+    let noop = house.ask("echo", "noop", Effect::Idempotent);
+    assert_eq!(house.run(&noop).await.event, Event::Ended);
+    let tasks = Queue::tasks("default", "echo", "1.0.0", sengu_model::Class::Control);
+    let wee = Queue::wee("wee-1");
+    let part = format!("{{\"type\":\"blob_part\",{}", " ".repeat(20_000));
+    let garbage = [
+        (tasks.clone(), "not JSON".to_owned()),
+        (tasks.clone(), "{}".to_owned()),
+        (wee.clone(), "{\"type\":\"dance\"}".to_owned()),
+        (wee.clone(), part),
+    ];
+    for (queue, body) in garbage.clone() {
+        house.send_raw(queue, body).await;
+    }
+    let mut parked = house.broker.subscribe(Queue::parked(), 10).await.unwrap();
+    let mut found = Vec::new();
+    while found.len() < garbage.len() {
+        let received = tokio::time::timeout(Duration::from_secs(20), parked.receive(10)).await;
+        for delivery in received.expect("it is put aside").unwrap() {
+            let told: Parked = serde_json::from_slice(&delivery.body).unwrap();
+            assert!(!told.reason.is_empty());
+            found.push((told.queue.into_owned(), told.bytes));
+        }
+    }
+    let size = |(queue, body): &(Queue, String)| (queue.to_string(), body.len() as u64);
+    let mut wanted: Vec<_> = garbage.iter().map(size).collect();
+    wanted.sort();
+    found.sort();
+    assert_eq!(found, wanted);
+    let noop = house.ask("echo", "noop", Effect::Idempotent);
+    assert_eq!(house.run(&noop).await.event, Event::Ended);
     house.close().await;
 }
 

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod catalog;
+mod changes;
 pub mod clock;
 mod core;
 pub mod dispatch;
@@ -22,3 +23,4 @@ mod why;
 pub mod workers;
 
 pub use crate::core::{Logic, LogicConfig, StartError};
+pub use crate::service::events::Follower;

@@ -344,11 +344,7 @@ impl Logic {
 
     /// Any record, as stored (secrets sealed), with status.
     pub fn record(&self, kind: &str, name: &str) -> Option<Record> {
-        let inventory = self.shared.inventory.read();
-        if kind == "Target" {
-            return inventory.target(name).map(|t| t.record());
-        }
-        inventory.other(kind, name).map(|o| o.record.clone())
+        self.shared.record(kind, name)
     }
 
     /// Deletes a record.

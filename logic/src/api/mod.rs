@@ -5,6 +5,7 @@
 mod explain;
 pub mod idempotency;
 mod openapi;
+mod parked;
 mod records;
 mod runs;
 pub mod serve;

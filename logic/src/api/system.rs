@@ -50,6 +50,7 @@ pub(super) async fn version(State(logic): State<Arc<Logic>>) -> Answer<Json<Vers
         .map_err(crate::records::store_problem)?;
     let mut lacks = store.lacks.clone();
     lacks.extend(shared.broker.lacks());
+    lacks.extend(shared.events.lacks());
     Ok(Json(Version {
         version: shared.config.sengu_version.clone(),
         epoch: shared.epoch,
@@ -95,6 +96,7 @@ pub(super) async fn openapi() -> Response {
 pub(super) async fn metrics(State(logic): State<Arc<Logic>>) -> Response {
     let mut out = String::new();
     logic.shared.metrics.render(&mut out);
+    logic.shared.events.render(&logic.shared, &mut out);
     let (up, down, quarantined, total) = reach(&logic);
     let gauges = [
         ("sengu_targets", "Targets.", total),

@@ -1,15 +1,16 @@
 //! Following what changes, as server-sent events: records from a revision, results from a position.
 
 use super::{Answer, Params, Refusal};
+use crate::changes::{Shown, shown};
 use crate::core::Logic;
 use crate::documents::KINDS;
-use crate::records::{hide, store_problem};
+use crate::records::store_problem;
+use crate::service;
 use crate::tasks::view;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use sengu_model::Record;
 use sengu_model::problem::{Code, Problem};
 use sengu_store::StoreError;
 use serde::Deserialize;
@@ -131,49 +132,33 @@ fn record_events(
 ) -> Vec<Result<Event, Infallible>> {
     let mut events = Vec::new();
     for change in changes {
-        // What was observed of a target is shown as a change of the target.
-        let status_only = change.kind == "TargetStatus";
-        let kind = if status_only {
-            "Target"
-        } else {
-            change.kind.as_str()
+        let kind = match change.kind.as_str() {
+            "TargetStatus" => "Target",
+            kind => kind,
         };
         if !kinds.is_empty() && !kinds.iter().any(|k| k == kind) {
             continue;
         }
-        let record = match (&change.record, logic.record(kind, &change.name)) {
-            // A status goes with its target; when that is gone or yet to come, its own change says so.
-            (Some(_), Some(known)) if status_only => Some(known),
-            _ if status_only => continue,
-            (None, _) => None,
-            (Some(_), Some(known)) if known.metadata.revision >= Some(change.revision) => {
-                Some(known)
-            }
-            // Commits are seen in the store before they are in the inventory.
-            (Some(stored), _) => match as_stored(stored) {
-                Some(record) => Some(record),
-                None => continue,
-            },
+        let Some(Shown {
+            kind,
+            name,
+            revision,
+            record,
+        }) = shown(&logic.shared, &change)
+        else {
+            continue;
         };
-        let record = record.map(hide);
-        let event = Event::default().id(change.revision.to_string());
+        let event = Event::default().id(revision.to_string());
         let event = match record {
             Some(record) => event.event("put").json_data(record),
             None => {
-                let gone = serde_json::json!({"kind": kind, "metadata": {"name": change.name}});
+                let gone = serde_json::json!({"kind": kind, "metadata": {"name": name}});
                 event.event("delete").json_data(gone)
             }
         };
         events.extend(event.ok().map(Ok));
     }
     events
-}
-
-fn as_stored(stored: &sengu_store::StoredRecord) -> Option<Record> {
-    let mut record: Record = serde_json::from_slice(&stored.body).ok()?;
-    record.metadata.uid = Some(stored.uid);
-    record.metadata.revision = Some(stored.revision);
-    Some(record)
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -214,7 +199,7 @@ pub(super) async fn results(
                     .iter()
                     .filter_map(|(position, stored)| {
                         let task = view(stored, None);
-                        let event = cloud_event(*position, &task);
+                        let event = service::events::body::task_ended(*position, &task);
                         let id = position.to_string();
                         Event::default()
                             .event("result")
@@ -238,43 +223,11 @@ pub(super) async fn results(
 }
 
 async fn newest_result(logic: &Logic) -> Answer<u64> {
-    let known = *logic.shared.position.borrow();
-    if known > 0 {
-        return Ok(known);
+    match *logic.shared.position.borrow() {
+        // Nothing ended in this life yet.
+        0 => {}
+        known => return Ok(known),
     }
-    // Nothing ended in this life yet: walk to the end of what earlier ones left.
-    let ended = logic
-        .shared
-        .store
-        .status()
-        .await
-        .map_err(store_problem)?
-        .tasks_ended;
-    let mut from = ended.saturating_sub(PAGE as u64);
-    loop {
-        let page = logic
-            .shared
-            .store
-            .results(from, PAGE)
-            .await
-            .map_err(store_problem)?;
-        match page.last() {
-            Some((last, _)) => from = *last,
-            None => return Ok(from),
-        }
-    }
-}
-
-fn cloud_event(position: u64, task: &sengu_model::task::TaskView) -> serde_json::Value {
-    let time = task.ending.as_ref().map(|e| e.ended_at.to_string());
-    serde_json::json!({
-        "specversion": "1.0",
-        "type": "sengu.task.ended.v1",
-        "source": "/sengu",
-        "id": format!("{}-{position}", task.id),
-        "subject": task.target,
-        "time": time,
-        "datacontenttype": "application/json",
-        "data": task,
-    })
+    let newest = service::events::newest_result(&*logic.shared.store).await;
+    Ok(newest.map_err(store_problem)?)
 }

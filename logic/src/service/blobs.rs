@@ -2,6 +2,7 @@
 //! other way to logic, whatever broker is between.
 
 use crate::core::Shared;
+use crate::service::parked;
 use crate::workers;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -29,11 +30,24 @@ async fn serve(shared: &Arc<Shared>) -> Result<(), BrokerError> {
         for delivery in requests.receive(CREDIT as usize).await? {
             match serde_json::from_slice::<BlobRequest>(&delivery.body) {
                 Ok(request) if request.v == VERSION => answer(shared, request).await?,
-                Ok(request) => tracing::warn!(version = request.v, "request of another version"),
-                Err(error) => tracing::warn!(%error, "request for an image not understood"),
+                Ok(request) => {
+                    let why = format!("a request of version {} is not known", request.v);
+                    put_aside(shared, &why, &delivery.body).await;
+                }
+                Err(error) => put_aside(shared, &error.to_string(), &delivery.body).await,
             }
             requests.ack(&[delivery.tag])?;
         }
+    }
+}
+
+async fn put_aside(shared: &Shared, why: &str, body: &[u8]) {
+    tracing::warn!(why, "request for an image not understood");
+    if let Some(op) = parked::aside(shared, &Queue::blobs(), why, body)
+        && let Err(error) = shared.store.commit(vec![op].into()).await
+    {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "what was put aside cannot be kept");
     }
 }
 

@@ -2,7 +2,9 @@
 
 pub mod blobs;
 pub mod control;
+pub mod events;
 pub mod observe;
+pub mod parked;
 pub mod retention;
 pub mod rollout;
 pub mod wees;

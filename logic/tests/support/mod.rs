@@ -5,7 +5,7 @@
 #![allow(dead_code, clippy::unwrap_used)] // each test uses its part
 
 use sengu_interconnect::{Broker, MemoryBroker, Message, Queue, Subscription};
-use sengu_logic::{Logic, LogicConfig};
+use sengu_logic::{Follower, Logic, LogicConfig};
 use sengu_model::seal::SealKey;
 use sengu_model::task::{TaskState, TaskView};
 use sengu_model::wire::envelope::{Event, TaskEnvelope, WeeAnnouncement, WeeCommand, WorkerOffer};
@@ -25,12 +25,14 @@ pub const QUIET: Duration = Duration::from_millis(300);
 pub const WEE: (&str, u64) = ("wee-default", 0);
 
 pub mod fleet;
+pub mod followers;
 
 pub struct Bench {
     pub logic: Arc<Logic>,
     pub broker: MemoryBroker,
     pub store: Arc<dyn Store>,
     pub directory: tempfile::TempDir,
+    followers: Vec<Follower>,
     control: Box<dyn Subscription>,
     observe: Box<dyn Subscription>,
 }
@@ -97,6 +99,7 @@ async fn start(
     store: &Arc<dyn Store>,
     broker: &MemoryBroker,
     directory: &std::path::Path,
+    followers: &[Follower],
 ) -> Arc<Logic> {
     let blobs = sengu_store_directory::DirectoryBlobs::open(&directory.join("blobs")).unwrap();
     let config = LogicConfig {
@@ -108,6 +111,7 @@ async fn start(
         sengu_version: "0".to_owned(),
         roles: Vec::new(),
         retention_ms: 86_400_000,
+        followers: followers.to_vec(),
     };
     Logic::start(config, store.clone(), Arc::new(broker.clone()))
         .await
@@ -117,10 +121,15 @@ async fn start(
 impl Bench {
     /// Logic with a zone `default` that has `slots`, and targets `t0` ... `t<targets - 1>`.
     pub async fn new(slots: u32, targets: usize) -> Bench {
+        Bench::followed(slots, targets, Vec::new()).await
+    }
+
+    /// The same, with others who follow what happens.
+    pub async fn followed(slots: u32, targets: usize, followers: Vec<Follower>) -> Bench {
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path()).unwrap());
         let broker = MemoryBroker::new();
-        let logic = start(&store, &broker, directory.path()).await;
+        let logic = start(&store, &broker, directory.path(), &followers).await;
         let bench = Bench {
             logic,
             control: subscribe(&broker, "default", Class::Control).await,
@@ -128,6 +137,7 @@ impl Bench {
             broker,
             store,
             directory,
+            followers,
         };
         let text: Vec<String> = (0..targets)
             .map(|n| target(&format!("t{n}"), "default", "toy"))
@@ -139,11 +149,17 @@ impl Bench {
 
     /// Logic ends in order and begins anew on the same store; what was in the broker is gone.
     pub async fn restart(self) -> Bench {
+        let followers = self.followers.clone();
+        self.restart_with(followers).await
+    }
+
+    /// The same, and others follow from now on.
+    pub async fn restart_with(self, followers: Vec<Follower>) -> Bench {
         self.logic.stop().await;
         let Bench { directory, .. } = self;
         let store: Arc<dyn Store> = Arc::new(open(directory.path()).await);
         let broker = MemoryBroker::new();
-        let logic = start(&store, &broker, directory.path()).await;
+        let logic = start(&store, &broker, directory.path(), &followers).await;
         Bench {
             logic,
             control: subscribe(&broker, "default", Class::Control).await,
@@ -151,6 +167,7 @@ impl Bench {
             broker,
             store,
             directory,
+            followers,
         }
     }
 

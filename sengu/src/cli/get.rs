@@ -2,7 +2,7 @@
 
 use super::changes::{Change, Changes};
 use super::nouns::{Noun, object};
-use super::{Context, live, screen, views, workers};
+use super::{Context, live, parked, screen, views, workers};
 use crate::client::{Client, ClientError, Pages};
 use crate::exit::Exit;
 use crate::output::{self, Cell, Format, FormatArg, Paint, Table, Tone, say};
@@ -16,6 +16,7 @@ use std::time::Duration;
 /// List records and tasks
 ///
 /// Kinds: targets, runs, workers, wees, releases, schedules, secrets, tasks; case does not matter, singular or plural.
+/// And parked: messages that nobody could make sense of.
 /// Workers are shown by version: worker/redfish is all versions of a kind, worker/redfish@1.5.0 one.
 ///
 /// Example: sengu get targets -l site=tyo1 -o wide
@@ -43,6 +44,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub async fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let first = &args.what[0];
+    if first.eq_ignore_ascii_case(parked::WORD) {
+        if args.what.len() > 1 || args.selector.is_some() || args.watch {
+            bail!("parked messages have no names and no labels: sengu get parked");
+        }
+        let limit = args.limit.unwrap_or(usize::MAX);
+        return parked::list(&context.client()?, args.output.format, limit).await;
+    }
     let by_object = first.contains('/') || first.starts_with("t-") || first.starts_with("r-");
     let (noun, names) = if by_object {
         let mut noun = None;

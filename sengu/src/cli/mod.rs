@@ -19,6 +19,7 @@ mod nouns;
 mod observe;
 mod openapi;
 mod params;
+mod parked;
 mod progress;
 mod promote;
 mod releases;

@@ -78,6 +78,7 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
             sengu_version: version(),
             roles,
             retention_ms: config.retention.map_or(RETENTION_DEFAULT_MS, |r| r.ms),
+            followers: Vec::new(),
         },
         store,
         broker.clone(),
