@@ -9,7 +9,7 @@ use crate::limits::{BEAT_EVERY, CLOSE_MAX, DELIVERIES_MAX, PULL_MAX, PULL_RETRY,
 use crate::park::park;
 use crate::pull::{Came, Pull, pull};
 use crate::subscription::{Held, Shared};
-use crate::topology::ensure_consumer;
+use crate::topology::{depth, ensure_consumer};
 use async_nats::Message;
 use futures::StreamExt as _;
 use sengu_interconnect::Queue;
@@ -197,6 +197,7 @@ impl Pump {
             for pull in &mut self.pulls {
                 pull.take_back(&self.conn).await?;
             }
+            self.forget_pulls().await;
             step_now = step(credit, held_then, 0, 0);
         }
         self.give_back(credit).await?;
@@ -213,6 +214,14 @@ impl Pump {
             .close_by
             .get_or_insert_with(|| Instant::now() + CLOSE_MAX);
         Ok(self.pulls.is_empty() || Instant::now() >= close_by)
+    }
+
+    /// Has the server forget what was taken back: it does so when it is asked about the consumer. Else it finds out when
+    /// it has a message for it, and old servers (2.9.10 does) then mislay what is given back until `ACK_WAIT` is over.
+    async fn forget_pulls(&self) {
+        if let Err(error) = depth(&self.conn, &self.queue).await {
+            tracing::debug!(queue = %self.queue, %error, "ask about the consumer");
+        }
     }
 
     /// Sends the answers, and gives back what is beyond the credit: all that is held when the owner is gone.
