@@ -37,12 +37,7 @@ pub struct CloudEvent<'a, T> {
     data: T,
 }
 
-fn event<'a, T>(
-    kind: &'static str,
-    id: String,
-    subject: &'a str,
-    data: T,
-) -> CloudEvent<'a, T> {
+fn event<'a, T>(kind: &'static str, id: String, subject: &'a str, data: T) -> CloudEvent<'a, T> {
     CloudEvent {
         specversion: "1.0",
         kind,
