@@ -10,9 +10,11 @@ pub mod conformance;
 pub mod contact;
 pub mod events;
 pub mod memory;
+pub mod pair;
 pub mod parked;
 
 pub use memory::MemoryBroker;
+pub use pair::PairBroker;
 
 use bytes::Bytes;
 use contact::Contact;

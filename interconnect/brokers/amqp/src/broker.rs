@@ -3,9 +3,7 @@
 
 use crate::conn::{Conn, Standing};
 use crate::error::{AmqpError, away};
-use crate::limits::{
-    COMPLAIN_EVERY, GOOD_AFTER, QUEUE_UNUSED_MAX, RECONNECT_FIRST, RECONNECT_MAX,
-};
+use crate::limits::{COMPLAIN_EVERY, GOOD_AFTER, QUEUE_UNUSED_MAX, RECONNECT_FIRST, RECONNECT_MAX};
 use crate::publish;
 use crate::subscription::AmqpSubscription;
 use bytes::Bytes;

@@ -65,7 +65,9 @@ pub fn plan(counts: Counts) -> Plan {
 /// Prefetch of a consumer that takes the place of the one that there is.
 pub fn prefetch(credit: usize, not_acked: usize) -> u16 {
     let room = credit.saturating_sub(not_acked);
-    u16::try_from(room).unwrap_or(PREFETCH_MAX).min(PREFETCH_MAX)
+    u16::try_from(room)
+        .unwrap_or(PREFETCH_MAX)
+        .min(PREFETCH_MAX)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! it finds, never waits for confirms one by one, and never says a password. The retained directory is not kept here.
 
 mod broker;
+mod check;
 mod conn;
 mod connect;
 mod credit;
@@ -17,4 +18,5 @@ mod stream;
 mod subscription;
 
 pub use broker::AmqpBroker;
+pub use check::check;
 pub use error::AmqpError;

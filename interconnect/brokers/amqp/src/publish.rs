@@ -178,7 +178,8 @@ impl Outcome {
         if let Some(returned) = confirmation.take_message() {
             let id = returned.properties.message_id().as_ref();
             let id = id.and_then(|id| id.as_str().parse().ok());
-            self.returned.push(id.filter(|id| *id < batch.len()).unwrap_or(at));
+            self.returned
+                .push(id.filter(|id| *id < batch.len()).unwrap_or(at));
         }
         Ok(())
     }

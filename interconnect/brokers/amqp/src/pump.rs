@@ -198,7 +198,9 @@ impl Pump {
         };
         let since = patience.map(|_| self.unfit_since.unwrap_or(now));
         self.unfit_since = since;
-        let due = since.zip(patience).map(|(since, patience)| since + patience);
+        let due = since
+            .zip(patience)
+            .map(|(since, patience)| since + patience);
         if due.is_some_and(|due| due <= now) {
             self.replace().await?;
         }
@@ -215,7 +217,9 @@ impl Pump {
     async fn replace(&mut self) -> Result<(), AmqpError> {
         self.unfit_since = None;
         if let Some(mut consumer) = self.consumer.take() {
-            let cancel = self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+            let cancel = self
+                .channel
+                .basic_cancel(consumer.tag(), BasicCancelOptions::default());
             match timeout(REPLY_MAX, cancel).await {
                 Ok(done) => done.map_err(|e| self.of(e, "cancel"))?,
                 Err(_) => return Err(AmqpError::Late("cancel")),
@@ -279,10 +283,11 @@ impl Pump {
             self.unsettled.remove(&tag);
         }
         let all = oldest.map(|tag| (tag, true));
-        let all = all.into_iter().chain(single.into_iter().map(|tag| (tag, false)));
-        let words = all.map(|(tag, multiple)| {
-            self.channel.basic_ack(tag, BasicAckOptions { multiple })
-        });
+        let all = all
+            .into_iter()
+            .chain(single.into_iter().map(|tag| (tag, false)));
+        let words =
+            all.map(|(tag, multiple)| self.channel.basic_ack(tag, BasicAckOptions { multiple }));
         let told = try_join_all(words).await;
         told.map(drop).map_err(|e| self.of(e, "ack"))
     }

@@ -1,8 +1,6 @@
 //! Queues as RabbitMQ has them: their names, and the arguments that all ends must agree on.
 
-use crate::error::{
-    AmqpError, PRECONDITION_FAILED, RESOURCE_LOCKED, of_channel, plain, said,
-};
+use crate::error::{AmqpError, PRECONDITION_FAILED, RESOURCE_LOCKED, of_channel, plain, said};
 use crate::limits::{DELIVERIES_MAX, DEPTH_MAX, NAME_BYTES_MAX, REPLY_MAX};
 use lapin::Channel;
 use lapin::options::QueueDeclareOptions;
