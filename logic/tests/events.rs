@@ -38,7 +38,8 @@ async fn work(bench: &mut Bench, targets: &[&str]) -> Vec<TaskId> {
 }
 
 fn tasks(told: &[(String, Value)]) -> Vec<String> {
-    let id = |(_, event): &(String, Value)| event["data"]["id"].as_str().unwrap().to_owned();
+    let id =
+        |(_, event): &(String, Value)| event["data"]["id"].as_str().unwrap_or_default().to_owned();
     told.iter().map(id).collect()
 }
 

@@ -9,9 +9,13 @@ use sengu_model::Class;
 use support::{Bench, done, until};
 
 async fn parked(bench: &Bench) -> Vec<(String, String, u64)> {
-    let entries = bench.store.entries("parked", 0, 0, 100).await.unwrap();
+    let entries = bench
+        .store
+        .entries("parked", 0, 0, 100)
+        .await
+        .expect("the stream");
     let read = |e: sengu_store::Entry| {
-        let parked: Parked = serde_json::from_slice(&e.body).unwrap();
+        let parked: Parked = serde_json::from_slice(&e.body).expect("what is kept is understood");
         (
             parked.queue.into_owned(),
             parked.reason.into_owned(),

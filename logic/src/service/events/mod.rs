@@ -34,6 +34,8 @@ pub struct Events {
     followers: Vec<Arc<Standing>>,
 }
 
+type Counter = fn(&Standing) -> &AtomicU64;
+
 /// How far one follower is.
 pub struct Standing {
     name: String,
@@ -101,7 +103,7 @@ impl Events {
             return;
         }
         let load = |n: &AtomicU64| n.load(Ordering::Relaxed);
-        let counters: [(&str, &str, fn(&Standing) -> &AtomicU64); 3] = [
+        let counters: [(&str, &str, Counter); 3] = [
             (
                 "sengu_events_told_total",
                 "Events that the broker took over.",
