@@ -1,7 +1,7 @@
 //! One connection with all that is asked over it. It lives until the connection is lost, and is never used again then.
 
 use crate::error::{NatsError, source};
-use crate::limits::{API_MAX, CONFIRM_MAX, IN_FLIGHT_MAX};
+use crate::limits::{API_MAX, CONFIRM_MAX, IN_FLIGHT_MAX, MAKING_MAX};
 use crate::names::Names;
 use async_nats::client::{Request, RequestErrorKind};
 use async_nats::header::{HeaderMap, NATS_EXPECTED_STREAM};
@@ -86,7 +86,9 @@ pub struct Conn {
     pub names: Arc<Names>,
     pub signals: Arc<Signals>,
     /// Publishes that wait for their confirms.
-    pub in_flight: Arc<Semaphore>,
+    pub in_flight: Semaphore,
+    /// Consumers that are being made: the server writes each to its disk.
+    pub making: Semaphore,
     /// As people know it.
     at: String,
 }
@@ -128,7 +130,8 @@ impl Conn {
             js,
             names,
             signals,
-            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            in_flight: Semaphore::new(IN_FLIGHT_MAX),
+            making: Semaphore::new(MAKING_MAX),
             at,
         }
     }

@@ -9,6 +9,9 @@ pub const VERSION_MIN: (u32, u32) = (2, 9);
 pub const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// One question to JetStream's API. It is also the wait for a server that has just become a leader.
 pub const API_MAX: Duration = Duration::from_secs(5);
+/// Consumers that one process has made at once. Each costs the server some milliseconds of its disk; more would wait
+/// there, and be late.
+pub const MAKING_MAX: usize = 16;
 /// From a publish to its confirm. Whoever publishes must know soon that the broker is away.
 pub const CONFIRM_MAX: Duration = Duration::from_secs(5);
 /// First and greatest wait before another attempt to connect.

@@ -204,6 +204,8 @@ pub async fn ensure_consumer(conn: &Conn, queue: &Queue) -> Result<(), NatsError
         },
     });
     let subject = format!("CONSUMER.DURABLE.CREATE.{stream}.{consumer}");
+    // The semaphore is never closed.
+    let _making = conn.making.acquire().await;
     conn.api::<Value>(&subject, &question).await.map(|_| ())
 }
 

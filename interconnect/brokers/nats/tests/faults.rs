@@ -6,6 +6,7 @@ mod common;
 
 use bytes::Bytes;
 use common::{LIMIT, Proxy, Server, address, collect, messages, number, queue, receive};
+use futures::StreamExt as _;
 use sengu_broker_nats::{NatsBroker, limits};
 use sengu_interconnect::contact::Contact;
 use sengu_interconnect::{Broker, BrokerError, Queue, Subscription, Tag};
@@ -343,4 +344,72 @@ async fn a_broker_that_is_dropped_ends_its_subscriptions() {
         over.expect("told in time"),
         Err(BrokerError::Away(_))
     ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_subscriber_held_comes_again_and_what_is_in_work_does_not() {
+    let server = Server::start().await;
+    let broker = server.broker("a").await;
+    let tasks = queue("ssh");
+    broker.publish(messages(&tasks, 0..2)).await.unwrap();
+    let mut slow = broker.subscribe(tasks.clone(), 1).await.unwrap();
+    let in_work = receive(slow.as_mut(), 1).await;
+    // Another process takes the second one and is killed: nobody says goodbye for it.
+    let killed = async_nats::connect(format!("127.0.0.1:{}", server.port))
+        .await
+        .unwrap();
+    let next = "$JS.API.CONSUMER.MSG.NEXT.a-work.task=2Edefault=2Essh=2E1=2E0=2E0=2Bb=2Econtrol";
+    let inbox = killed.new_inbox();
+    let mut taken = killed.subscribe(inbox.clone()).await.unwrap();
+    killed
+        .publish_with_reply(next, inbox, "".into())
+        .await
+        .unwrap();
+    let taken = tokio::time::timeout(LIMIT, taken.next())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(taken.payload.as_ref(), b"1");
+    drop(killed);
+    let mut other = broker.subscribe(tasks.clone(), 10).await.unwrap();
+    let again = tokio::time::timeout(limits::ACK_WAIT + LIMIT, other.receive(10)).await;
+    let again = again.expect("again in time").unwrap();
+    assert!(again[0].redelivered);
+    assert_eq!(number(&again[0]), 1);
+    let more = tokio::time::timeout(Duration::from_secs(1), other.receive(10)).await;
+    assert!(more.is_err(), "what is in work for long is nobody else's");
+    slow.ack(&[in_work[0].tag]).unwrap();
+    other.ack(&[again[0].tag]).unwrap();
+}
+
+/// Each change takes a pull back: the server must not be left with all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credit_that_comes_and_goes_leaves_nothing_behind() {
+    let server = Server::start().await;
+    let broker = server.broker("a").await;
+    let tasks = queue("ssh");
+    let mut subscription = broker.subscribe(tasks.clone(), 4).await.unwrap();
+    for round in 0..500 {
+        subscription.set_credit(round % 5);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    subscription.set_credit(4);
+    broker.publish(messages(&tasks, 0..100)).await.unwrap();
+    let began = Instant::now();
+    let numbers: BTreeSet<u32> = collect(subscription.as_mut(), 100)
+        .await
+        .into_iter()
+        .collect();
+    assert_eq!(numbers.len(), 100);
+    assert!(began.elapsed() < limits::ACK_WAIT / 2, "none is mislaid");
+    let client = async_nats::connect(format!("127.0.0.1:{}", server.port))
+        .await
+        .unwrap();
+    let info = "$JS.API.CONSUMER.INFO.a-work.task=2Edefault=2Essh=2E1=2E0=2E0=2Bb=2Econtrol";
+    let info = client.request(info, "".into()).await.unwrap();
+    let info: serde_json::Value = serde_json::from_slice(&info.payload).unwrap();
+    assert!(
+        info["num_waiting"].as_u64().unwrap() <= limits::PULLS_MAX as u64,
+        "{info}"
+    );
 }
