@@ -3,10 +3,12 @@
 
 use crate::broker::NatsBroker;
 use crate::error::away;
-use crate::publish::fits;
+use crate::limits::CONFIRM_MAX;
+use crate::publish::{fits, late};
 use futures::future::{BoxFuture, FutureExt as _};
 use sengu_interconnect::BrokerError;
 use sengu_interconnect::events::{Followers, Told};
+use tokio::time::timeout;
 
 impl Followers for NatsBroker {
     fn tell(&self, batch: Vec<Told>) -> BoxFuture<'_, Result<(), BrokerError>> {
@@ -18,8 +20,10 @@ impl Followers for NatsBroker {
             }
             for told in batch {
                 let subject = told.topic.encoded(prefix, '.');
-                let sent = conn.client.publish(subject, told.body).await;
-                sent.map_err(|_| away(conn.gone()))?;
+                let sent = timeout(CONFIRM_MAX, conn.client.publish(subject, told.body));
+                if !matches!(sent.await, Ok(Ok(()))) {
+                    return Err(away(late()));
+                }
             }
             conn.echo().await.map_err(away)
         }

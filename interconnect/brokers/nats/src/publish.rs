@@ -194,7 +194,7 @@ pub async fn publish_one(
     }
 }
 
-fn late() -> NatsError {
+pub fn late() -> NatsError {
     NatsError::Late {
         what: "a publish".to_owned(),
         within: CONFIRM_MAX,
