@@ -283,4 +283,16 @@ mod tests {
             Err(BlobError::Name(_))
         ));
     }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn passes_the_suite() {
+        let place = tempfile::tempdir().unwrap();
+        let next = AtomicU64::new(0);
+        sengu_store::conformance::blobs::run(|| {
+            let folder = next.fetch_add(1, Ordering::Relaxed).to_string();
+            let opened = DirectoryBlobs::open(&place.path().join(folder)).unwrap();
+            async { std::sync::Arc::new(opened) as std::sync::Arc<dyn Blobs> }
+        })
+        .await;
+    }
 }

@@ -1,0 +1,1 @@
+DROP TABLE meta, entry, stream, change, record, result, open, task, writer, head;

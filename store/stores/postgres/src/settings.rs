@@ -1,0 +1,250 @@
+//! Where the database is and how it is used. A password is in here and nowhere else: never in errors, logs or `Debug`.
+
+use sengu_store::StoreError;
+use std::net::IpAddr;
+use std::time::Duration;
+use tokio_postgres::config::{Host, SslMode};
+use url::Url;
+
+/// A host that does not answer is given up after this.
+pub const CONNECT_MAX: Duration = Duration::from_secs(3);
+/// A peer that acknowledges nothing that was sent to it is gone after this.
+const USER_TIMEOUT: Duration = Duration::from_secs(5);
+/// An idle connection is tested after this, then each second, and is gone after three tests without an answer.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
+const KEEPALIVE_RETRIES: u32 = 3;
+/// Bytes of a name in PostgreSQL.
+const NAME_BYTES_MAX: usize = 63;
+/// One connection writes, and one reads.
+pub const CONNECTIONS_MIN: u32 = 2;
+
+/// What `PostgresStore::open` needs to know.
+#[derive(Clone)]
+pub struct Settings {
+    /// `postgres://user@host:port/database?sslmode=..`; may hold a password.
+    pub url: String,
+    /// Goes before the one in `url`.
+    pub password: Option<String>,
+    /// Certificates to trust instead of those of the system.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Name of the schema that holds the tables, made when it is not there: `sengu`.
+    pub schema: String,
+    /// Connections of this process; at least two.
+    pub connections_max: u32,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("place", &self.place())
+            .field("schema", &self.schema)
+            .field("connections_max", &self.connections_max)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why settings cannot be used, in words without secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unusable(pub String);
+
+impl From<Unusable> for StoreError {
+    fn from(error: Unusable) -> StoreError {
+        StoreError::Broken {
+            what: error.0,
+            source: None,
+        }
+    }
+}
+
+fn unusable<T>(why: impl Into<String>) -> Result<T, Unusable> {
+    Err(Unusable(why.into()))
+}
+
+impl Settings {
+    /// Host, port and database, for people.
+    pub fn place(&self) -> String {
+        let Ok(url) = Url::parse(&self.url) else {
+            return "an address that is none".to_owned();
+        };
+        let host = url.host_str().filter(|h| !h.is_empty());
+        let socket = url.query_pairs().find(|(key, _)| key == "host");
+        let host = match (host, socket) {
+            (Some(host), _) => host.to_owned(),
+            (None, Some((_, path))) => path.into_owned(),
+            (None, None) => "localhost".to_owned(),
+        };
+        let port = url.port().unwrap_or(5432);
+        format!("{host}:{port}{}", url.path())
+    }
+
+    /// Name of the schema as SQL wants it.
+    pub fn schema_quoted(&self) -> Result<String, Unusable> {
+        let name = &self.schema;
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains('\0') {
+            return unusable(format!(
+                "{name:?} is no name for a schema: 1 to {NAME_BYTES_MAX} bytes without NUL"
+            ));
+        }
+        if name.starts_with("pg_") || name == "information_schema" || name == "public" {
+            return unusable(format!(
+                "schema {name} is not for sengu alone: choose another"
+            ));
+        }
+        Ok(format!("\"{}\"", name.replace('"', "\"\"")))
+    }
+
+    /// What the client needs, with every wait bounded.
+    pub fn config(&self) -> Result<tokio_postgres::Config, Unusable> {
+        let Ok(mut url) = Url::parse(&self.url) else {
+            return unusable(
+                "the address of the database is no URL: postgres://user@host:port/database",
+            );
+        };
+        if !matches!(url.scheme(), "postgres" | "postgresql") {
+            return unusable(format!("{}:// is not postgres://", url.scheme()));
+        }
+        let mut pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        // TLS always checks the certificate and the name, so these two ask for no more than `require`.
+        for (key, value) in &mut pairs {
+            if key == "sslmode" && matches!(value.as_str(), "verify-ca" | "verify-full") {
+                "require".clone_into(value);
+            }
+        }
+        if pairs.is_empty() {
+            url.set_query(None);
+        } else {
+            url.query_pairs_mut().clear().extend_pairs(&pairs);
+        }
+        // The parser's own error may repeat what it could not read.
+        // It reads percent-encoding only: the form's `+` for a blank is none.
+        let text = url.as_str().replace('+', "%20");
+        let Ok(mut config) = text.parse::<tokio_postgres::Config>() else {
+            return unusable("the address of the database has a part that is not understood");
+        };
+        if let Some(password) = &self.password {
+            config.password(password);
+        }
+        if config.get_user().is_none() {
+            return unusable(
+                "the address of the database names no user: postgres://user@host/database",
+            );
+        }
+        if config.get_hosts().is_empty() {
+            return unusable("the address of the database names no host");
+        }
+        let given = pairs.iter().any(|(key, _)| key == "sslmode");
+        config.ssl_mode(ssl_mode(&config, given)?);
+        config
+            .application_name("sengu")
+            .connect_timeout(CONNECT_MAX)
+            .tcp_user_timeout(USER_TIMEOUT)
+            .keepalives(true)
+            .keepalives_idle(KEEPALIVE_IDLE)
+            .keepalives_interval(KEEPALIVE_INTERVAL)
+            .keepalives_retries(KEEPALIVE_RETRIES);
+        Ok(config)
+    }
+}
+
+/// Plain connections go to this machine only.
+fn ssl_mode(config: &tokio_postgres::Config, given: bool) -> Result<SslMode, Unusable> {
+    let here = config.get_hosts().iter().all(is_here);
+    match config.get_ssl_mode() {
+        SslMode::Require => Ok(SslMode::Require),
+        SslMode::Disable if here => Ok(SslMode::Disable),
+        SslMode::Disable => {
+            unusable("a database on another machine is reached with TLS only: sslmode=require")
+        }
+        // Nothing was said, or `prefer`: what may be plain is plain, the rest must not be.
+        _ if here && !given => Ok(SslMode::Disable),
+        mode if here => Ok(mode),
+        _ => Ok(SslMode::Require),
+    }
+}
+
+fn is_here(host: &Host) -> bool {
+    match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => {
+            let address = name.trim_matches(['[', ']']).parse::<IpAddr>();
+            name == "localhost" || address.is_ok_and(|a| a.is_loopback())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(url: &str) -> Settings {
+        Settings {
+            url: url.into(),
+            password: None,
+            ca_pem: None,
+            schema: "sengu".into(),
+            connections_max: 4,
+        }
+    }
+
+    #[test]
+    fn plain_connections_stay_on_this_machine() {
+        let cases = [
+            ("postgres://a@127.0.0.1/x", Some(SslMode::Disable)),
+            (
+                "postgres://a@localhost/x?sslmode=prefer",
+                Some(SslMode::Prefer),
+            ),
+            ("postgres://a@[::1]/x", Some(SslMode::Disable)),
+            (
+                "postgres://a@/x?host=/run/postgresql",
+                Some(SslMode::Disable),
+            ),
+            (
+                "postgres://a@localhost/x?sslmode=verify-full",
+                Some(SslMode::Require),
+            ),
+            ("postgres://a@db.example/x", Some(SslMode::Require)),
+            (
+                "postgres://a@db.example/x?sslmode=prefer",
+                Some(SslMode::Require),
+            ),
+            (
+                "postgres://a@127.0.0.1,db.example/x",
+                Some(SslMode::Require),
+            ),
+            ("postgres://a@db.example/x?sslmode=disable", None),
+            ("postgres://a@localhost.example/x?sslmode=disable", None),
+        ];
+        for (url, wanted) in cases {
+            let found = settings(url).config().ok().map(|c| c.get_ssl_mode());
+            assert_eq!(found, wanted, "{url}");
+        }
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let mut all = settings("postgres://a:hunter2@127.0.0.1:99999/x?sslmode=what");
+        all.password = Some("hunter2".into());
+        let error = all.config().expect_err("no such port");
+        assert!(!format!("{error}{error:?}{all:?}").contains("hunter2"));
+        let odd = settings("postgres://a:hunter2@127.0.0.1:5432/x?bogus=hunter2");
+        let error = odd.config().expect_err("no such key");
+        assert!(!format!("{error}{error:?}{odd:?}").contains("hunter2"));
+        assert_eq!(odd.place(), "127.0.0.1:5432/x");
+    }
+
+    #[test]
+    fn odd_names_of_schemas_are_quoted_or_refused() {
+        let named = |name: &str| Settings {
+            schema: name.into(),
+            ..settings("postgres://a@localhost/x")
+        };
+        let quoted = named("o\"dd; drop").schema_quoted();
+        assert_eq!(quoted.as_deref(), Ok("\"o\"\"dd; drop\""));
+        for bad in ["", "a\0b", "pg_toast", "public", &"x".repeat(64)] {
+            assert!(named(bad).schema_quoted().is_err(), "{bad:?}");
+        }
+    }
+}
