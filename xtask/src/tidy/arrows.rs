@@ -4,7 +4,7 @@
 use crate::workspace::{Package, parent};
 
 /// What each part may see. `*` stands for every crate of the workspace that is not [`UNSEEN`].
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("model", &[]),
     ("store", &["sengu-model"]),
     ("interconnect", &["sengu-model"]),
@@ -24,11 +24,21 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("sengu", &["*"]),
     ("e2e", &["*"]),
     ("bench", &["*"]),
+    (
+        "sim",
+        &[
+            "sengu-model",
+            "sengu-store",
+            "sengu-interconnect",
+            "sengu-logic",
+            "sengu-execution",
+        ],
+    ),
     ("xtask", &[]),
 ];
 
 /// Nothing depends on these, not even a test.
-const UNSEEN: [&str; 4] = ["sengu", "sengu-e2e", "sengu-bench", "xtask"];
+const UNSEEN: [&str; 5] = ["sengu", "sengu-e2e", "sengu-bench", "sengu-sim", "xtask"];
 
 /// Crates that cost much to build or to trust, and the one folder that may have each.
 const HEAVY: [(&str, &str); 8] = [

@@ -1,0 +1,768 @@
+//! The site: logic, execution environments, broker, store and targets, and the hand that starts and breaks them.
+
+use crate::broker::{SimBroker, Wire};
+use crate::life::{self, Life};
+use crate::plan::{Ask, Cut, Fault, Plan, VERSIONS};
+use crate::store::SimStore;
+use crate::trap::Traps;
+use crate::worker::SimRuntime;
+use crate::world::{self, note};
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
+use parking_lot::Mutex;
+use sengu_execution::{Runtime, WeeConfig, WeeHandle};
+use sengu_logic::{Logic, LogicConfig};
+use sengu_model::kinds::ScheduleSpec;
+use sengu_model::manifest::Manifest;
+use sengu_model::record::API_VERSION;
+use sengu_model::seal::SealKey;
+use sengu_model::wire::envelope::WorkerOffer;
+use sengu_model::{Metadata, Record, Time, Uid};
+use sengu_store::blobs::{BlobError, BlobWriter, Blobs};
+use sengu_store::{Expect, Op};
+use serde_json::json;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The party that logic is to the broker.
+pub const LOGIC: &str = "logic";
+/// Nobody asks for anything on this target but the check of progress.
+pub const SPARE: &str = "spare";
+/// A program that has died is looked for this often by what starts it again.
+const WATCH_EVERY: Duration = Duration::from_millis(100);
+
+pub struct LogicLife {
+    pub life: Arc<Life>,
+    pub traps: Arc<Traps>,
+    /// Once it has started.
+    pub logic: Option<Arc<Logic>>,
+    number: u64,
+}
+
+pub struct WeeLife {
+    pub life: Arc<Life>,
+    runtime: SimRuntime,
+    _handle: Option<WeeHandle>,
+}
+
+/// A task that was acknowledged.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub id: sengu_model::TaskId,
+    pub target: String,
+    pub action: &'static str,
+}
+
+#[derive(Default)]
+pub struct Acknowledged {
+    pub tasks: Vec<Asked>,
+    /// Runs by name, with their action.
+    pub runs: Vec<(String, &'static str)>,
+    /// Requests that nobody has answered yet.
+    pub open: u64,
+}
+
+#[derive(Clone)]
+pub struct Site(pub Arc<Inner>);
+
+impl std::ops::Deref for Site {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+pub struct Inner {
+    pub store: SimStore,
+    pub broker: SimBroker,
+    pub logic: Mutex<LogicLife>,
+    pub wees: Mutex<BTreeMap<u32, WeeLife>>,
+    pub asked: Mutex<Acknowledged>,
+    plan: Plan,
+    /// Clocks of the wall: of logic and of execution.
+    offsets: Mutex<(i64, i64)>,
+    /// How long the next life of logic is waited for.
+    logic_away_ms: Mutex<u64>,
+    /// Everything mends, and nothing breaks any more.
+    healed: Mutex<bool>,
+}
+
+impl Site {
+    pub async fn build(plan: &Plan) -> Site {
+        let site = Site(Arc::new(Inner {
+            store: SimStore::default(),
+            broker: SimBroker::default(),
+            logic: Mutex::new(LogicLife {
+                life: Life::new("no logic", 0),
+                traps: Arc::default(),
+                logic: None,
+                number: 0,
+            }),
+            wees: Mutex::default(),
+            asked: Mutex::default(),
+            plan: plan.clone(),
+            offsets: Mutex::new((0, 0)),
+            logic_away_ms: Mutex::new(10),
+            healed: Mutex::new(false),
+        }));
+        site.store.set_mood(|m| m.commit_ms = plan.commit_ms);
+        site.declare();
+        for party in site.parties() {
+            site.broker.change(&party, |wire| {
+                wire.doubled = plan.doubled;
+                wire.overtaken = plan.overtaken;
+            });
+        }
+        site.start_logic();
+        tokio::spawn(site.clone().restart_logic());
+        for wee in 0..plan.wees {
+            site.start_wee(wee);
+        }
+        site
+    }
+
+    fn parties(&self) -> Vec<String> {
+        let wees = (0..self.plan.wees).map(wee_name);
+        std::iter::once(LOGIC.to_owned()).chain(wees).collect()
+    }
+
+    /// Targets and schedules, as if they had been applied long ago.
+    fn declare(&self) {
+        let mut ops = Vec::new();
+        let names = (0..self.plan.targets).map(target_name);
+        for (n, name) in names.chain([SPARE.to_owned()]).enumerate() {
+            world::with(|w| {
+                let target = w.targets.all.entry(name.clone()).or_default();
+                target.limit = self.plan.sessions;
+            });
+            let labels = BTreeMap::from([("rack".to_owned(), format!("r{}", n % 10))]);
+            ops.push(put(
+                "Target",
+                &name,
+                1_000 + n as u64,
+                labels,
+                json!({
+                    "kind": "toy", "zone": "default", "address": "a",
+                }),
+            ));
+        }
+        if self.plan.observe_every_s > 0 {
+            let spec = ScheduleSpec {
+                selector: "rack".to_owned(),
+                every: sengu_model::quantity::Duration {
+                    ms: self.plan.observe_every_s * 1_000,
+                },
+                jitter: None,
+                action: "observe".to_owned(),
+                params: serde_json::Value::Null,
+                paused: false,
+            };
+            let spec = serde_json::to_value(spec).unwrap_or_default();
+            ops.push(put("Schedule", "all", 1, BTreeMap::new(), spec));
+        }
+        if self.store.fill(&ops.into()).is_err() {
+            note!("the inventory was refused");
+        }
+    }
+
+    pub fn logic_config(&self) -> LogicConfig {
+        LogicConfig {
+            seal_key: SealKey([7; 32]),
+            token: "token".to_owned(),
+            bundled: VERSIONS.iter().map(|v| self.offer(v)).collect(),
+            bundles: Arc::new(NoBundles),
+            blobs: Arc::new(AllBlobs),
+            sengu_version: "0".to_owned(),
+            roles: Vec::new(),
+            retention_ms: 86_400_000,
+            followers: Vec::new(),
+        }
+    }
+
+    fn offer(&self, version: &str) -> WorkerOffer {
+        let plan = &self.plan;
+        let manifest = json!({
+            "name": "toy", "version": version, "protocol": 1, "command": ["./toy"],
+            "slots": plan.slots, "limits": {"sessions": plan.sessions, "cooldown_ms": 500},
+            "pool": {"warm": 1, "max": plan.instances, "idle_ms": 30_000, "max_tasks": 0,
+                "max_age_ms": 0, "reserve": 0},
+            "action": [
+                {"name": "observe", "effect": "read", "timeout_ms": 4_000},
+                {"name": "set", "effect": "idempotent", "timeout_ms": 6_000},
+                {"name": "cycle", "effect": "probe", "probe": "cycled", "timeout_ms": 6_000},
+                {"name": "cycled", "effect": "read", "internal": true, "timeout_ms": 4_000},
+                {"name": "fire", "effect": "once", "timeout_ms": 6_000},
+            ],
+        });
+        let manifest: Manifest =
+            serde_json::from_value(manifest).expect("the manifest has the right form");
+        WorkerOffer {
+            v: 1,
+            pool: manifest.pool,
+            manifest,
+            digest: digest_of(version),
+            bytes: 1,
+            active: false,
+        }
+    }
+
+    fn start_logic(&self) {
+        let offset = self.offsets.lock().0;
+        let (life, traps, number) = {
+            let mut current = self.logic.lock();
+            let number = current.number + 1;
+            let life = Life::new(&format!("logic/{number}"), offset);
+            let traps = Arc::new(Traps::default());
+            *current = LogicLife {
+                life: life.clone(),
+                traps: traps.clone(),
+                logic: None,
+                number,
+            };
+            (life, traps, number)
+        };
+        note!("{} starts", life.name);
+        let config = self.logic_config();
+        let store = self.store.seen_by(&life, traps.clone());
+        let broker = self.broker.seen_with_traps(LOGIC, &life, traps);
+        let starting = life.run(async move { Logic::start(config, store, broker).await });
+        let site = self.clone();
+        tokio::spawn(async move {
+            let started = starting.await;
+            let mut current = site.logic.lock();
+            if current.number != number {
+                return;
+            }
+            match started {
+                Some(Ok(logic)) => {
+                    note!("{} has started", life.name);
+                    current.logic = Some(logic);
+                }
+                Some(Err(error)) => {
+                    // The process ends, and is started again.
+                    note!("{} did not start: {error}", life.name);
+                    drop(current);
+                    *site.logic_away_ms.lock() = 1_000;
+                    life.kill();
+                }
+                None => {}
+            }
+        });
+    }
+
+    /// What starts logic again when it has died.
+    async fn restart_logic(self) {
+        loop {
+            tokio::time::sleep(WATCH_EVERY).await;
+            let dead = self.logic.lock().life.is_dead();
+            if dead {
+                self.orphan_all();
+                let wait = *self.logic_away_ms.lock();
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+                *self.logic_away_ms.lock() = 10;
+                self.start_logic();
+            }
+        }
+    }
+
+    fn start_wee(&self, number: u32) {
+        let offset = self.offsets.lock().1;
+        let name = wee_name(number);
+        let life = Life::new(&name, offset);
+        let broker = self.broker.seen_by(&name, &life);
+        let runtime = SimRuntime::new(&name, &life);
+        note!("{name} starts");
+        let born_ms = life::START_MS + life::elapsed_ms() as i64;
+        let config = WeeConfig {
+            name: name.clone(),
+            zone: "default".to_owned(),
+            labels: BTreeMap::new(),
+            life: born_ms as u64 * 1_000,
+            embedded: false,
+            sengu_version: "0".to_owned(),
+            bundled: VERSIONS
+                .iter()
+                .map(|v| (digest_of(v), PathBuf::from("/nowhere")))
+                .collect::<HashMap<_, _>>(),
+            // No image comes over the interconnect.
+            cache: PathBuf::from("/dev/null/none"),
+            seal_key: None,
+        };
+        let runtimes: Vec<Arc<dyn Runtime>> = vec![Arc::new(runtime.clone())];
+        let site = self.clone();
+        let (own, starting) = (life.clone(), runtime.clone());
+        let started = life.run(async move {
+            let handle = sengu_execution::start(config, broker, runtimes);
+            let wee = WeeLife {
+                life: own,
+                runtime: starting,
+                _handle: Some(handle),
+            };
+            site.wees.lock().insert(number, wee);
+        });
+        self.wees.lock().insert(
+            number,
+            WeeLife {
+                life,
+                runtime,
+                _handle: None,
+            },
+        );
+        world::with(|w| w.out_of_touch.remove(&name));
+        tokio::spawn(started);
+    }
+
+    /// Carries out what is planned, up to the end of the last fault.
+    pub async fn follow(&self, plan: &Plan) {
+        for (at, ask) in plan.asks.clone() {
+            let site = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(at)).await;
+                site.ask(ask).await;
+            });
+        }
+        for (at, fault) in plan.faults.clone() {
+            let site = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(at)).await;
+                site.fault(fault).await;
+            });
+        }
+        let end = plan.faults_end_ms().max(plan.asks_end_ms()) + 1;
+        tokio::time::sleep(Duration::from_millis(end)).await;
+    }
+
+    /// Asks as people do: of the logic that is there, and without a second try.
+    async fn ask(&self, ask: Ask) {
+        let (life, logic) = {
+            let current = self.logic.lock();
+            (current.life.clone(), current.logic.clone())
+        };
+        let Some(logic) = logic else {
+            note!("nobody is there to ask for {ask:?}");
+            return;
+        };
+        note!("asked for {ask:?}");
+        self.asked.lock().open += 1;
+        let site = self.clone();
+        let answered = life.run(async move { site.carry(&logic, ask).await });
+        let answered = tokio::time::timeout(Duration::from_secs(120), answered).await;
+        if !matches!(answered, Ok(Some(()))) {
+            note!("a request was not answered");
+        }
+        self.asked.lock().open -= 1;
+    }
+
+    async fn carry(&self, logic: &Logic, ask: Ask) {
+        let done: Result<(), String> = match ask {
+            Ask::Tasks {
+                action,
+                first,
+                count,
+                start_within_s,
+            } => {
+                let mut request = json!({"action": action, "targets": self.names(first, count)});
+                if start_within_s > 0 {
+                    request["startWithin"] = json!(format!("{start_within_s}s"));
+                }
+                match serde_json::from_value(request) {
+                    Ok(request) => match logic.create_tasks(request).await {
+                        Ok(created) => {
+                            let mut asked = self.asked.lock();
+                            asked.tasks.extend(created.into_iter().map(|c| Asked {
+                                id: c.id,
+                                target: c.target,
+                                action,
+                            }));
+                            Ok(())
+                        }
+                        Err(problem) => Err(format!("{problem:?}")),
+                    },
+                    Err(error) => Err(error.to_string()),
+                }
+            }
+            Ask::Run {
+                action,
+                first,
+                count,
+                batch,
+                max_fail,
+            } => {
+                let mut spec =
+                    json!({"action": action, "targets": self.names(first, count), "batch": batch});
+                if let Some(max_fail) = max_fail {
+                    spec["maxFail"] = json!(max_fail);
+                }
+                match serde_json::from_value(spec) {
+                    Ok(spec) => match logic.create_run(spec).await {
+                        Ok(record) => {
+                            let mut asked = self.asked.lock();
+                            asked.runs.push((record.metadata.name, action));
+                            Ok(())
+                        }
+                        Err(problem) => Err(format!("{problem:?}")),
+                    },
+                    Err(error) => Err(error.to_string()),
+                }
+            }
+            Ask::CancelTask(n) => {
+                let task = pick(&self.asked.lock().tasks, n).map(|t| t.id);
+                match task {
+                    Some(id) => as_text(logic.cancel_task(id).await),
+                    None => Ok(()),
+                }
+            }
+            Ask::CancelRun(n) => {
+                let run = pick(&self.asked.lock().runs, n).map(|r| r.0.clone());
+                match run {
+                    Some(run) => as_text(logic.cancel_run(&run).await),
+                    None => Ok(()),
+                }
+            }
+            Ask::RetryRun(n) => {
+                let run = pick(&self.asked.lock().runs, n).map(|r| r.0.clone());
+                match run {
+                    Some(run) => as_text(logic.retry_run(&run, false).await),
+                    None => Ok(()),
+                }
+            }
+            Ask::Promote(version) => {
+                let wanted = json!({"version": version, "unguarded": true, "replace": true});
+                match serde_json::from_value(wanted) {
+                    Ok(wanted) => as_text(logic.promote("toy", wanted).await),
+                    Err(error) => Err(error.to_string()),
+                }
+            }
+            Ask::Rollback => match serde_json::from_value(json!({})) {
+                Ok(wanted) => as_text(logic.rollback("toy", wanted).await),
+                Err(error) => Err(error.to_string()),
+            },
+            Ask::Maintenance(n, on) => {
+                let mut spec = json!({"kind": "toy", "zone": "default", "address": "b"});
+                if on {
+                    spec["maintenance"] = json!("it is mended");
+                }
+                self.edit(logic, &target_name(n), &spec).await
+            }
+            Ask::Delete(n) => as_text(logic.delete("Target", &target_name(n), None).await),
+            Ask::Uncordon => {
+                for n in 0..self.plan.targets.min(200) {
+                    let _ = logic.uncordon(&target_name(n)).await;
+                }
+                Ok(())
+            }
+        };
+        if let Err(why) = done {
+            note!("refused: {why}");
+        }
+    }
+
+    /// Writes a target anew.
+    pub async fn edit(
+        &self,
+        logic: &Logic,
+        name: &str,
+        spec: &serde_json::Value,
+    ) -> Result<(), String> {
+        let document = json!({"apiVersion": API_VERSION, "kind": "Target",
+            "metadata": {"name": name, "labels": {"rack": "r0"}}, "spec": spec});
+        let source = sengu_logic::documents::Source {
+            name: "sim".to_owned(),
+            text: document.to_string(),
+        };
+        let documents = sengu_logic::documents::read(&[source]).map_err(|p| format!("{p:?}"))?;
+        as_text(logic.apply(documents, false).await)
+    }
+
+    fn names(&self, first: u32, count: u32) -> Vec<String> {
+        let count = count.min(self.plan.targets);
+        let all = (first..first + count).map(|n| target_name(n % self.plan.targets));
+        all.collect()
+    }
+
+    async fn fault(&self, fault: Fault) {
+        if *self.healed.lock() {
+            return;
+        }
+        note!("fault: {fault:?}");
+        let sleep = |ms| tokio::time::sleep(Duration::from_millis(ms));
+        match fault {
+            Fault::KillLogic { at, away_ms } => {
+                *self.logic_away_ms.lock() = away_ms;
+                let current = self.logic.lock();
+                match at {
+                    Some(boundary) => current.traps.set(Some(boundary)),
+                    None => current.life.kill(),
+                }
+            }
+            Fault::HoldLogic { ms } => {
+                let life = self.logic.lock().life.clone();
+                self.orphan_all();
+                life.hold();
+                sleep(ms).await;
+                self.orphan_all();
+                note!("{} wakes", life.name);
+                life.wake();
+            }
+            Fault::KillWee { wee, away_ms } => {
+                self.kill_wee(wee);
+                sleep(away_ms).await;
+                let dead = self.wees.lock().get(&wee).is_none_or(|w| w.life.is_dead());
+                if dead && !*self.healed.lock() {
+                    self.start_wee(wee);
+                }
+            }
+            Fault::HoldWee { wee, ms } => {
+                let Some(life) = self.wees.lock().get(&wee).map(|w| w.life.clone()) else {
+                    return;
+                };
+                life.hold();
+                self.out_of_touch(&life.name, true);
+                sleep(ms).await;
+                note!("{} wakes", life.name);
+                life.wake();
+                self.out_of_touch(&life.name, false);
+            }
+            Fault::Cut { party, how, ms } => {
+                let name = match party {
+                    0 => LOGIC.to_owned(),
+                    n => wee_name(n - 1),
+                };
+                self.touch_of(&name, true);
+                self.broker.change(&name, |wire| set(wire, how, true));
+                sleep(ms).await;
+                note!("{name} is whole again");
+                self.broker.change(&name, |wire| set(wire, how, false));
+                self.touch_of(&name, false);
+            }
+            Fault::BrokerAway { ms } => {
+                for party in self.parties() {
+                    self.touch_of(&party, true);
+                    self.broker.change(&party, |wire| wire.away = true);
+                }
+                sleep(ms).await;
+                note!("the broker is back");
+                for party in self.parties() {
+                    self.broker.change(&party, |wire| wire.away = false);
+                    self.touch_of(&party, false);
+                }
+            }
+            Fault::BrokerRestart => self.broker.restart(),
+            Fault::BrokerSlow { latency_ms, ms } => {
+                for party in self.parties() {
+                    self.broker.change(&party, |w| w.latency_ms = latency_ms);
+                }
+                sleep(ms).await;
+                for party in self.parties() {
+                    self.broker.change(&party, |w| w.latency_ms = 1);
+                }
+            }
+            Fault::StoreRefuses { ms } => {
+                self.store.set_mood(|mood| mood.refuses = true);
+                sleep(ms).await;
+                self.store.set_mood(|mood| mood.refuses = false);
+            }
+            Fault::StoreSlow { commit_ms, ms } => {
+                self.store.set_mood(|mood| {
+                    mood.commit_ms = commit_ms;
+                    mood.read_ms = commit_ms / 4;
+                });
+                sleep(ms).await;
+                let usual = self.plan.commit_ms;
+                self.store.set_mood(|mood| {
+                    mood.commit_ms = usual;
+                    mood.read_ms = 0;
+                });
+            }
+            Fault::StoreMute { commits } => self.store.lose_answers(commits),
+            Fault::Clock { logic, step_ms } => self.step_clock(logic, step_ms),
+        }
+    }
+
+    fn step_clock(&self, logic: bool, step_ms: i64) {
+        let offsets = {
+            let mut offsets = self.offsets.lock();
+            let offset = match logic {
+                true => &mut offsets.0,
+                false => &mut offsets.1,
+            };
+            *offset += step_ms;
+            *offsets
+        };
+        if logic {
+            self.logic.lock().life.set_clock(offsets.0);
+        } else {
+            for wee in self.wees.lock().values() {
+                wee.life.set_clock(offsets.1);
+            }
+        }
+    }
+
+    fn kill_wee(&self, wee: u32) {
+        if let Some(wee) = self.wees.lock().get(&wee) {
+            self.out_of_touch(&wee.life.name, true);
+            wee.life.kill();
+            wee.runtime.kill_all();
+        }
+    }
+
+    /// Whoever is cut off from logic, or logic from them.
+    fn touch_of(&self, party: &str, lost: bool) {
+        if party == LOGIC {
+            self.orphan_all();
+            for wee in 0..self.plan.wees {
+                self.out_of_touch(&wee_name(wee), lost);
+            }
+        } else {
+            self.out_of_touch(party, lost);
+        }
+    }
+
+    fn out_of_touch(&self, wee: &str, lost: bool) {
+        world::with(|w| {
+            w.targets.orphan(wee);
+            match lost {
+                true => w.out_of_touch.insert(wee.to_owned()),
+                false => w.out_of_touch.remove(wee),
+            };
+        });
+    }
+
+    fn orphan_all(&self) {
+        for wee in 0..self.plan.wees {
+            world::with(|w| w.targets.orphan(&wee_name(wee)));
+        }
+    }
+
+    /// All is well from here on.
+    pub async fn heal(&self) {
+        note!("all mends");
+        *self.healed.lock() = true;
+        world::with(|w| w.mischief = 0);
+        self.broker.heal();
+        self.store.lose_answers(0);
+        let usual = self.plan.commit_ms;
+        self.store.set_mood(|mood| {
+            mood.refuses = false;
+            mood.commit_ms = usual;
+            mood.read_ms = 0;
+        });
+        {
+            let current = self.logic.lock();
+            current.traps.set(None);
+            current.life.wake();
+        }
+        for wee in 0..self.plan.wees {
+            let life = self.wees.lock().get(&wee).map(|w| w.life.clone());
+            match life {
+                Some(life) if !life.is_dead() => life.wake(),
+                _ => self.start_wee(wee),
+            }
+        }
+        world::with(|w| w.out_of_touch.clear());
+    }
+
+    /// The logic that is there, if it has started.
+    pub fn logic_now(&self) -> Option<(Arc<Life>, Arc<Logic>)> {
+        let current = self.logic.lock();
+        let logic = current.logic.clone()?;
+        (!current.life.is_dead()).then(|| (current.life.clone(), logic))
+    }
+}
+
+fn set(wire: &mut Wire, how: Cut, on: bool) {
+    match how {
+        Cut::Away => wire.away = on,
+        Cut::Swallowed => wire.swallows = on,
+        Cut::Mute => wire.mute = on,
+        Cut::Deaf => wire.deaf = on,
+    }
+}
+
+fn pick<T>(of: &[T], n: u32) -> Option<&T> {
+    of.get(n as usize % of.len().max(1))
+}
+
+fn as_text<T>(result: Result<T, sengu_model::problem::Problem>) -> Result<(), String> {
+    result.map(|_| ()).map_err(|problem| format!("{problem:?}"))
+}
+
+pub fn wee_name(number: u32) -> String {
+    format!("wee-{number}")
+}
+
+pub fn target_name(number: u32) -> String {
+    format!("t{number}")
+}
+
+fn digest_of(version: &str) -> String {
+    let last = version
+        .bytes()
+        .fold(0_u64, |sum, b| sum * 31 + u64::from(b));
+    format!("sha256:{last:064x}")
+}
+
+fn put(
+    kind: &str,
+    name: &str,
+    uid: u64,
+    labels: BTreeMap<String, String>,
+    spec: serde_json::Value,
+) -> Op {
+    let record = Record {
+        api_version: API_VERSION.to_owned(),
+        kind: kind.to_owned(),
+        metadata: Metadata {
+            name: name.to_owned(),
+            labels,
+            created_at: Some(Time(life::START_MS)),
+            ..Metadata::default()
+        },
+        spec,
+        status: serde_json::Value::Null,
+    };
+    Op::PutRecord {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        uid: Uid(uid),
+        expect: Expect::Anything,
+        body: serde_json::to_vec(&record).unwrap_or_default().into(),
+    }
+}
+
+/// Packs nothing: the images are made up.
+struct NoBundles;
+
+impl sengu_logic::workers::Bundles for NoBundles {
+    fn pack(&self, digest: &str, _: &mut dyn std::io::Write) -> std::io::Result<()> {
+        Err(std::io::Error::other(format!("no files for {digest}")))
+    }
+}
+
+/// Says that every image is kept.
+struct AllBlobs;
+
+impl Blobs for AllBlobs {
+    fn create(&self) -> BoxFuture<'_, Result<Box<dyn BlobWriter>, BlobError>> {
+        std::future::ready(Err(BlobError::NotFound("none is taken".to_owned()))).boxed()
+    }
+    fn size<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<u64>, BlobError>> {
+        std::future::ready(Ok(Some(1))).boxed()
+    }
+    fn read<'a>(
+        &'a self,
+        digest: &'a str,
+        _: u64,
+        _: usize,
+    ) -> BoxFuture<'a, Result<Bytes, BlobError>> {
+        std::future::ready(Err(BlobError::NotFound(digest.to_owned()))).boxed()
+    }
+    fn delete<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), BlobError>> {
+        std::future::ready(Ok(())).boxed()
+    }
+    fn list(&self) -> BoxFuture<'_, Result<Vec<String>, BlobError>> {
+        std::future::ready(Ok(Vec::new())).boxed()
+    }
+}

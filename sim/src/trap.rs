@@ -1,0 +1,65 @@
+//! Traps: a life ends at a boundary of its own work. The next one that comes to the boundary falls in.
+
+use crate::life::Life;
+use crate::world::note;
+use parking_lot::Mutex;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boundary {
+    BeforeCommit,
+    /// It is durable, and nobody was told.
+    AfterCommit,
+    BeforePublish,
+    /// The broker has it, and nobody was told.
+    AfterPublish,
+}
+
+impl Boundary {
+    pub const ALL: [Boundary; 4] = [
+        Boundary::BeforeCommit,
+        Boundary::AfterCommit,
+        Boundary::BeforePublish,
+        Boundary::AfterPublish,
+    ];
+}
+
+#[derive(Debug, Default)]
+pub struct Traps(Mutex<Option<Boundary>>);
+
+impl Traps {
+    pub fn set(&self, boundary: Option<Boundary>) {
+        *self.0.lock() = boundary;
+    }
+
+    async fn spring(&self, at: Boundary, life: &Life) {
+        let sprung = {
+            let mut trap = self.0.lock();
+            let sprung = *trap == Some(at);
+            if sprung {
+                *trap = None;
+            }
+            sprung
+        };
+        if sprung {
+            note!("{} ends: {at:?}", life.name);
+            life.kill();
+            std::future::pending::<()>().await;
+        }
+    }
+
+    pub async fn before_commit(&self, life: &Life) {
+        self.spring(Boundary::BeforeCommit, life).await;
+    }
+
+    pub async fn after_commit(&self, life: &Life) {
+        self.spring(Boundary::AfterCommit, life).await;
+    }
+
+    pub async fn before_publish(&self, life: &Life) {
+        self.spring(Boundary::BeforePublish, life).await;
+    }
+
+    pub async fn after_publish(&self, life: &Life) {
+        self.spring(Boundary::AfterPublish, life).await;
+    }
+}
