@@ -35,7 +35,8 @@ async fn nothing_accepted_is_lost_when_the_server_is_killed_or_short_of_memory()
                         sure.extend(batch);
                         accepted.fetch_add(20, Ordering::SeqCst);
                     }
-                    Err(BrokerError::Away(_)) => {
+                    Err(BrokerError::Away(e)) => {
+                        eprintln!("DBG {next} {e:?}");
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                     Err(e) => panic!("{e:?}"),
@@ -45,7 +46,7 @@ async fn nothing_accepted_is_lost_when_the_server_is_killed_or_short_of_memory()
         })
     };
     let more_than = async |count: u32| {
-        common::until("more is accepted", async || {
+        common::until_within("more is accepted", LIMIT * 4, async || {
             accepted.load(Ordering::SeqCst) > count
         })
         .await;

@@ -220,9 +220,17 @@ pub fn numbers(name: &str, range: std::ops::Range<u32>) -> Vec<Message> {
 
 /// Receives and acks `count` of them, in the order they come.
 pub async fn collect(subscription: &mut dyn Subscription, count: usize) -> Vec<u32> {
+    collect_within(subscription, count, LIMIT).await
+}
+
+pub async fn collect_within(
+    subscription: &mut dyn Subscription,
+    count: usize,
+    limit: Duration,
+) -> Vec<u32> {
     let mut got = Vec::new();
     while got.len() < count {
-        let some = tokio::time::timeout(LIMIT, subscription.receive(64)).await;
+        let some = tokio::time::timeout(limit, subscription.receive(64)).await;
         let some = some.expect("a delivery in time").unwrap();
         let tags: Vec<Tag> = some.iter().map(|d| d.tag).collect();
         subscription.ack(&tags).unwrap();
@@ -239,12 +247,16 @@ pub async fn contact_until(broker: &dyn Broker, limit: Duration, is: impl Fn(&Co
     assert!(reached.is_ok_and(|r| r.is_ok()), "it is {last:?}");
 }
 
-pub async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, is: impl AsyncFnMut() -> bool) {
+    until_within(what, LIMIT, is).await;
+}
+
+pub async fn until_within(what: &str, limit: Duration, mut is: impl AsyncFnMut() -> bool) {
     let settled = async {
         while !is().await {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let settled = tokio::time::timeout(LIMIT, settled).await;
+    let settled = tokio::time::timeout(limit, settled).await;
     assert!(settled.is_ok(), "in time: {what}");
 }
