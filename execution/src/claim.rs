@@ -87,6 +87,8 @@ impl Shell {
             tracing::debug!(%task, %fence, may, "an answer that nobody waits for");
             return;
         }
+        // Its life may have been ended by another one before it said so.
+        let may = may && !self.logic.is_over(fence.epoch);
         let Some(Claimed {
             at,
             class,

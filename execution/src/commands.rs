@@ -107,6 +107,9 @@ impl Shell {
     }
 
     fn on_cancel(&mut self, task: TaskId, fence: Fence) {
+        if self.logic.is_over(fence.epoch) && !self.hand.contains_key(&task) {
+            return;
+        }
         if self.cancel_claimed(task, fence) {
             return;
         }

@@ -15,6 +15,8 @@ pub enum Part {
     Offers,
     /// What logic wants of this WEE.
     Spec,
+    /// That logic lives, under `logic`.
+    Logic,
     /// What WEEs of this one's name say of themselves.
     Namesakes,
 }
@@ -31,6 +33,7 @@ impl Shell {
         match part {
             Part::Offers => "worker/".to_owned(),
             Part::Spec => format!("wee-spec/{}", self.config.name),
+            Part::Logic => sengu_model::wire::envelope::LOGIC.to_owned(),
             Part::Namesakes => self.wee_key(),
         }
     }
@@ -70,6 +73,7 @@ impl Shell {
                 match part {
                     Part::Offers => self.on_offers(news),
                     Part::Spec => self.on_spec(news),
+                    Part::Logic => self.on_logic(&news),
                     Part::Namesakes => self.on_namesakes(news),
                 }
                 self.follow(part, Some(directory), Duration::ZERO);

@@ -30,6 +30,8 @@ pub struct Waiting {
     pub tag: Option<Tag>,
     since_ms: u64,
     pub leave: Leave,
+    /// Somebody else may have begun it, or even ended it.
+    redelivered: bool,
 }
 
 /// Whether logic has said that a task that may not be repeated may be begun here.
@@ -61,7 +63,11 @@ enum NotHanded {
 
 impl Shell {
     pub fn on_delivery(&mut self, at: PoolKey, class: Class, delivery: Delivery) {
-        let Delivery { tag, body, .. } = delivery;
+        let Delivery {
+            tag,
+            body,
+            redelivered,
+        } = delivery;
         let envelope = match serde_json::from_slice::<TaskEnvelope>(&body) {
             Ok(envelope) if envelope.v == VERSION => envelope,
             Ok(envelope) => {
@@ -94,6 +100,11 @@ impl Shell {
             self.ack(at, class, Some(tag));
             return;
         }
+        if self.logic.is_over(fence.epoch) {
+            tracing::debug!(%task, %fence, "of a life of logic that is over");
+            self.ack(at, class, Some(tag));
+            return;
+        }
         if self.fences.admit(task, fence) != Admission::Fresh {
             tracing::debug!(%task, %fence, "seen before");
             self.ack(at, class, Some(tag));
@@ -106,6 +117,7 @@ impl Shell {
             tag: Some(tag),
             since_ms: self.now_ms,
             leave: Leave::NotAsked,
+            redelivered,
         };
         if let Some(older) = self.hand.get(&task) {
             let instance = older.instance;
@@ -146,7 +158,12 @@ impl Shell {
             self.ack(at, class, tag);
             return None;
         }
-        if !envelope.effect.repeatable() && waiting.leave != Leave::Given {
+        let repeatable = match waiting.redelivered {
+            // An older value must not be written over what came after it.
+            true => !envelope.effect.changes(),
+            false => envelope.effect.repeatable(),
+        };
+        if !repeatable && waiting.leave != Leave::Given {
             return self.claim(at, class, envelope, waiting);
         }
         // A slot was kept for what is granted; others leave those alone.

@@ -14,6 +14,7 @@ mod commands;
 mod complaints;
 pub mod conformance;
 mod directory;
+mod epoch;
 mod fetch;
 mod frames;
 mod hand;

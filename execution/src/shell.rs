@@ -5,6 +5,7 @@ use crate::cache::Stored;
 use crate::claim::Claimed;
 use crate::commands::Commands;
 use crate::directory::{News, Part};
+use crate::epoch::LogicLife;
 use crate::fetch::FetchError;
 use crate::frames::Lines;
 use crate::hand::InHand;
@@ -88,12 +89,13 @@ pub struct Shell {
     origin: Instant,
     /// Milliseconds since `origin`, as of this turn.
     pub now_ms: u64,
-    /// As of this turn.
+    /// As of this turn, by the clock of logic.
     pub now: Time,
     pub pools: Pools,
     pub offers: Offers,
     pub images: Images,
     pub standing: Standing,
+    pub logic: LogicLife,
     pub commands: Commands,
     pub instances: BTreeMap<u64, Instance>,
     pub last_instance: u64,
@@ -149,6 +151,7 @@ impl Shell {
             offers: Offers::default(),
             images: Images::default(),
             standing: Standing::default(),
+            logic: LogicLife::default(),
             commands: Commands::default(),
             instances: BTreeMap::new(),
             last_instance: 0,
@@ -172,7 +175,7 @@ impl Shell {
         self.look_at_the_clock();
         self.clear_leftovers().await;
         self.scan_cache();
-        for part in [Part::Namesakes, Part::Spec, Part::Offers] {
+        for part in [Part::Namesakes, Part::Spec, Part::Logic, Part::Offers] {
             self.follow(part, None, Duration::ZERO);
         }
         self.follow_commands(None);
@@ -220,7 +223,7 @@ impl Shell {
 
     fn look_at_the_clock(&mut self) {
         self.now_ms = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.now = crate::clock::now();
+        self.now = self.logic.clock(crate::clock::now());
     }
 
     fn on(&mut self, event: Event) {

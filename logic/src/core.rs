@@ -2,7 +2,9 @@
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::dispatch::{self, Dispatch};
+use crate::guarded::Guarded;
 use crate::inventory::{Inventory, KeptStatus, Other, Target};
+use crate::leader::Seat;
 use crate::metrics::Metrics;
 use crate::rollout::shadow::Shadows;
 use crate::rollout::watch::Rollouts;
@@ -60,13 +62,17 @@ pub struct Shared {
     pub config: LogicConfig,
     /// Number of this life; first half of every fence.
     pub epoch: u64,
+    /// The right to be the active one.
+    pub seat: Arc<Seat>,
     pub started_at: Time,
     pub inventory: RwLock<Inventory>,
     pub catalog: RwLock<Arc<Catalog>>,
     /// The catalog was replaced.
     pub moved: tokio::sync::Notify,
-    /// What was last published to the execution environments, by key.
+    /// What the execution environments are to find in the retained directory, by key.
     pub offered: Mutex<BTreeMap<String, bytes::Bytes>>,
+    /// Some of it could not be said.
+    pub unsaid: tokio::sync::Notify,
     /// One image at a time is packed.
     pub importing: tokio::sync::Mutex<()>,
     /// What is counted of versions on their way, and found by shadows.
@@ -215,17 +221,38 @@ pub struct Logic {
 }
 
 impl Logic {
-    /// Loads the store, begins a new epoch, and starts dispatch and the services on the current tokio runtime.
+    /// `start_in` on a store that no other process can open.
     ///
     /// # Errors
-    /// When the store cannot be read or a worker's manifest cannot be used.
+    /// As `start_in`.
     pub async fn start(
         config: LogicConfig,
         store: Arc<dyn Store>,
         broker: Arc<dyn Broker>,
     ) -> Result<Arc<Logic>, StartError> {
+        let seat = Seat::alone(store.as_ref()).await?;
+        Logic::start_in(seat, config, store, broker).await
+    }
+
+    /// Loads the store and starts dispatch and the services of a new epoch on the current tokio runtime.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a worker's manifest cannot be used.
+    pub async fn start_in(
+        seat: Arc<Seat>,
+        config: LogicConfig,
+        store: Arc<dyn Store>,
+        broker: Arc<dyn Broker>,
+    ) -> Result<Arc<Logic>, StartError> {
+        let epoch = seat.epoch;
+        let mut services = Vec::new();
+        let store: Arc<dyn Store> = if seat.is_shared() {
+            services.push(clock::spawn(seat.clone().keep(store.clone())));
+            Arc::new(Guarded::new(store, seat.clone()))
+        } else {
+            store
+        };
         let last_id = store.status().await?.last_id;
-        let epoch = next_epoch(store.as_ref()).await?;
         let (inventory, newest) = load(store.as_ref()).await?;
         let shared = Arc::new(Shared {
             store,
@@ -234,11 +261,13 @@ impl Logic {
             parked: service::parked::Rate::default(),
             config,
             epoch,
+            seat,
             started_at: clock::now(),
             inventory: RwLock::new(inventory),
             catalog: RwLock::new(Arc::new(Catalog::default())),
             moved: tokio::sync::Notify::new(),
             offered: Mutex::new(BTreeMap::new()),
+            unsaid: tokio::sync::Notify::new(),
             importing: tokio::sync::Mutex::new(()),
             rollouts: Rollouts::default(),
             shadows: Shadows::default(),
@@ -254,14 +283,13 @@ impl Logic {
             watches: tokio::sync::Semaphore::new(sengu_model::limits::WATCHES_MAX),
         });
         crate::workers::load(&shared).await?;
-        service::wees::tell_specs(&shared).await?;
 
         let (dispatch, inputs) = dispatch::Handle::channel();
         let (control, control_inputs) = service::control::Handle::channel();
         let actor = Dispatch::new(shared.clone(), inputs, control.sender());
         clock::spawn(actor.run());
         let control_loop = service::control::run(shared.clone(), dispatch.clone(), control_inputs);
-        let services = [
+        services.extend([
             clock::spawn(control_loop),
             clock::spawn(service::observe::run(shared.clone(), dispatch.clone())),
             clock::spawn(service::wees::run(shared.clone(), dispatch.clone())),
@@ -269,7 +297,8 @@ impl Logic {
             clock::spawn(service::rollout::run(shared.clone())),
             clock::spawn(service::blobs::run(shared.clone())),
             clock::spawn(service::parked::run(shared.clone())),
-        ];
+            clock::spawn(service::directory::run(shared.clone())),
+        ]);
         let followers = service::events::start(&shared);
         Ok(Arc::new(Logic {
             shared,
@@ -298,29 +327,11 @@ impl Logic {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(error, "followers are told some events again");
         }
+        self.shared.seat.release(self.shared.store.as_ref()).await;
         if let Err(error) = self.shared.store.close().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "store not closed");
         }
     }
-}
-
-async fn next_epoch(store: &dyn Store) -> Result<u64, StoreError> {
-    let last = store.meta("epoch").await?;
-    let last = last
-        .and_then(|b| std::str::from_utf8(&b).ok()?.parse::<u64>().ok())
-        .unwrap_or(0);
-    let epoch = last + 1;
-    let value = epoch.to_string().into();
-    store
-        .commit(
-            vec![Op::PutMeta {
-                key: "epoch".to_owned(),
-                value,
-            }]
-            .into(),
-        )
-        .await?;
-    Ok(epoch)
 }
 
 async fn load(store: &dyn Store) -> Result<(Inventory, u64), StoreError> {

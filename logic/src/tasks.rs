@@ -477,6 +477,7 @@ fn ready(
             checkpoint: None,
             cancelled: false,
             lease_until: Time(0),
+            adopted: None,
             probing: None,
             sent_at: None,
             wee: None,

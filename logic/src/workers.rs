@@ -275,25 +275,27 @@ async fn publish(shared: &Arc<Shared>, kind: &str, spec: &ReleaseSpec, versions:
         .collect();
     let prefix = format!("worker/{kind}/");
     let changed: Vec<(String, Option<Bytes>)> = {
-        let offered = shared.offered.lock();
+        let mut offered = shared.offered.lock();
         let gone = offered.keys().filter(|key| key.starts_with(&prefix));
         for key in gone {
             wanted.entry(key.clone()).or_insert(None);
         }
         let differs = |(key, body): &(String, Option<Bytes>)| offered.get(key) != body.as_ref();
-        wanted.into_iter().filter(differs).collect()
+        let changed: Vec<_> = wanted.into_iter().filter(differs).collect();
+        for (key, body) in &changed {
+            match body {
+                Some(body) => offered.insert(key.clone(), body.clone()),
+                None => offered.remove(key),
+            };
+        }
+        changed
     };
     for (key, body) in changed {
-        if let Err(error) = shared.broker.retain(key.clone(), body.clone()).await {
-            // It is offered again with the next move; until then nobody runs what is not offered.
-            tracing::error!(%error, key, "offer not published");
-            continue;
+        if let Err(error) = shared.broker.retain(key.clone(), body).await {
+            // Until then nobody runs what is not offered.
+            tracing::warn!(%error, key, "offer not published; it is said again when the interconnect is back");
+            shared.unsaid.notify_one();
         }
-        let mut offered = shared.offered.lock();
-        match body {
-            Some(body) => offered.insert(key, body),
-            None => offered.remove(&key),
-        };
     }
 }
 

@@ -27,6 +27,12 @@ pub const DRAIN_MAX_MS: u64 = 10_000;
 pub const TIMEOUT_GRACE_MS: u64 = 2_000;
 /// A started task without a beat from its WEE this long is lost.
 pub const LEASE_MS: u64 = 20_000;
+/// The active logic role says this often that it is there, where several share a store.
+pub const LEADER_BEAT_MS: u64 = 1_000;
+/// A standby takes over when it has seen no beat for this long: three missed ones. With the time to load, below 5 s.
+pub const LEADER_SILENCE_MS: u64 = 3_000;
+/// A standby looks this often: the store has no way to call it.
+pub const LEADER_LOOK_MS: u64 = 250;
 /// A claim that is not answered within this is said again: the answer may be lost. Until the task has to be started.
 pub const CLAIM_WAIT_MS: u64 = 2_000;
 /// Attempts of one task, the first included.

@@ -53,6 +53,8 @@ pub enum Code {
     /// The store cannot write (disk full).
     StoreUnavailable,
     Unavailable,
+    /// Another sengu on the same store is the active one: nothing was done.
+    Standby,
     Internal,
 }
 
@@ -87,7 +89,7 @@ impl Code {
             | Code::IdempotencyMismatch => 422,
             Code::TooManyRequests => 429,
             Code::Internal => 500,
-            Code::StoreUnavailable | Code::Unavailable => 503,
+            Code::StoreUnavailable | Code::Unavailable | Code::Standby => 503,
         }
     }
 
@@ -125,6 +127,7 @@ impl Code {
             Code::TooManyRequests => "too_many_requests",
             Code::StoreUnavailable => "store_unavailable",
             Code::Unavailable => "unavailable",
+            Code::Standby => "standby",
             Code::Internal => "internal",
         }
     }

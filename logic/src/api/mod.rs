@@ -9,6 +9,7 @@ mod parked;
 mod records;
 mod runs;
 pub mod serve;
+pub mod standby;
 mod system;
 mod tasks;
 mod watch;
@@ -39,6 +40,7 @@ pub fn router(logic: Arc<Logic>) -> Router {
             idempotency::remember,
         ))
         .layer(middleware::from_fn(carry_through))
+        .layer(middleware::from_fn_with_state(logic.clone(), active_only))
         .layer(middleware::from_fn_with_state(logic.clone(), authenticate));
     guarded
         .route("/healthz", axum::routing::get(system::healthz))
@@ -72,7 +74,7 @@ impl IntoResponse for Refusal {
         response.headers_mut().insert(header::CONTENT_TYPE, problem);
         if matches!(
             self.0.code,
-            Code::StoreUnavailable | Code::Unavailable | Code::TooManyRequests
+            Code::StoreUnavailable | Code::Unavailable | Code::Standby | Code::TooManyRequests
         ) {
             response
                 .headers_mut()
@@ -205,6 +207,15 @@ async fn authenticate(State(logic): State<Arc<Logic>>, request: Request, next: N
         "send `Authorization: Bearer <token>`; it is in the file `token` of the data directory",
     ))
     .into_response()
+}
+
+/// One that cannot be sure to be the active one answers nothing: it may have been overtaken without knowing yet.
+async fn active_only(State(logic): State<Arc<Logic>>, request: Request, next: Next) -> Response {
+    if logic.shared.seat.holds() || request.uri().path() == "/metrics" {
+        return next.run(request).await;
+    }
+    let what = "this sengu cannot be sure to be the active one: the store does not answer in time, or another has taken over";
+    Refusal(Problem::new(Code::Standby, what).hint("try again in a moment, or ask the other one")).into_response()
 }
 
 /// A change that was begun is carried to its end, whoever still listens: a caller who goes away between the commit and

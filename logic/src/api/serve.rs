@@ -18,6 +18,7 @@ pub struct TlsFiles {
 }
 
 /// A certificate and its key, loaded and known to fit.
+#[derive(Clone)]
 pub struct Tls(axum_server::tls_rustls::RustlsConfig);
 
 impl Tls {
@@ -75,6 +76,15 @@ pub async fn serve(
     tls: Option<Tls>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    serve_routes(super::router(logic), listener, tls, shutdown).await
+}
+
+pub(super) async fn serve_routes(
+    routes: axum::Router,
+    listener: TcpListener,
+    tls: Option<Tls>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Listen)?;
     may_listen(address, tls.is_some())?;
     listener.set_nonblocking(true).map_err(ServeError::Listen)?;
@@ -84,7 +94,7 @@ pub async fn serve(
         shutdown.await;
         stop.graceful_shutdown(Some(SHUTDOWN_MAX));
     });
-    let service = super::router(logic).into_make_service();
+    let service = routes.into_make_service();
     match tls {
         None => axum_server::from_tcp(listener)
             .map_err(ServeError::Listen)?

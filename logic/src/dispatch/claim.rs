@@ -83,6 +83,12 @@ impl Dispatch {
             }
             return may;
         }
+        let begun = matches!(task.stage, Stage::Started { .. });
+        if begun && task.payload.wee.as_deref() != Some(from.wee) {
+            // It was begun without a claim, since it may be repeated; what was delivered again comes too late.
+            self.shared.metrics.stale_report();
+            return false;
+        }
         if task.payload.cancelled {
             // Nobody had leave to begin it, and now nobody will.
             let why = "cancelled before it was begun".to_owned();
@@ -118,6 +124,11 @@ impl Dispatch {
     /// Sends what was granted and refused in this turn.
     pub(super) fn send_grants(&mut self) {
         if self.grants.is_empty() {
+            return;
+        }
+        if !self.shared.seat.holds() {
+            // Another life may grant them by now. Those who asked will ask again.
+            self.grants.clear();
             return;
         }
         let mut messages = Vec::with_capacity(self.grants.len());

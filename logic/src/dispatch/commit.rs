@@ -34,6 +34,7 @@ impl Dispatch {
             retries,
             marked,
             tags,
+            repeated,
             ..
         } = std::mem::take(&mut self.pending);
         let shared = self.shared.clone();
@@ -48,6 +49,7 @@ impl Dispatch {
                 tags,
                 result,
                 ops,
+                repeated,
             }
         }));
     }
@@ -61,6 +63,7 @@ impl Dispatch {
             tags,
             result,
             ops,
+            repeated,
         } = flight;
         let committed = match result {
             Ok(committed) => committed,
@@ -71,7 +74,8 @@ impl Dispatch {
                     "outcomes cannot be stored"
                 );
                 self.store_rest_until = now.plus_ms(limits::RETRY_FIRST_MS);
-                self.store_closed |= matches!(error, StoreError::Closed);
+                self.store_closed |=
+                    matches!(error, StoreError::Closed | StoreError::Fenced { .. });
                 let newer = std::mem::take(&mut self.pending);
                 self.pending = Pending {
                     ops,
@@ -79,6 +83,7 @@ impl Dispatch {
                     retries,
                     marked,
                     tags,
+                    repeated: true,
                     ..Pending::default()
                 };
                 self.pending.ops.extend(newer.ops);
@@ -94,7 +99,8 @@ impl Dispatch {
         self.gone.ended(ended, &self.arrivals);
         let mut for_runs = Vec::new();
         for end in ends {
-            let stale = committed.stale.contains(&end.task);
+            // Of what was refused before, the answer alone may have been lost: then it is this very end that stands.
+            let stale = committed.stale.contains(&end.task) && !repeated;
             if end.in_lane {
                 self.lanes.finish(end.task, now);
             }

@@ -1,6 +1,6 @@
 //! From the store into the lanes: the backlog stays in the store and is read in pages while there is room.
 
-use super::{Arrival, Dispatch, Payload, Probing, Ready, Task};
+use super::{Arrival, Dispatch, Payload, Ready, Task};
 use crate::dispatch::lanes::{Inserted, Stage};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -272,7 +272,7 @@ impl Dispatch {
         if self.is_known(open.id) {
             return Inserted::Known;
         }
-        let id = open.id;
+        let (id, sent) = (open.id, open.sent);
         let ready = match self.ready(open, line, now) {
             Ok(ready) => ready,
             Err((open, outcome)) => {
@@ -291,10 +291,11 @@ impl Dispatch {
                 return Inserted::Known;
             }
         };
-        let unsettled = ready.payload.sent_at.is_some();
         let inserted = self.insert(ready, now, refill);
-        if unsettled && inserted == Inserted::Queued {
-            self.settle_lost(id, RESTARTED, now);
+        if let Some(sent) = sent
+            && inserted == Inserted::Queued
+        {
+            self.take_sent(id, sent, now);
         }
         inserted
     }
@@ -357,14 +358,6 @@ impl Dispatch {
         let checkpoint = open.checkpoint.as_ref().and_then(|c| {
             serde_json::value::RawValue::from_string(String::from_utf8_lossy(c).into_owned()).ok()
         });
-        let probing = match (open.sent, body.effect) {
-            (Some(sent), Effect::Probe) => Some(Probing {
-                since: sent.at,
-                why: RESTARTED.to_owned(),
-                tries: 0,
-            }),
-            _ => None,
-        };
         Ok(Ready {
             id: open.id,
             priority: open.priority,
@@ -389,12 +382,13 @@ impl Dispatch {
                 volatile: false,
                 tries: open.attempt.max(1),
                 in_vain: 0,
-                perhaps: probing.as_ref().map(|p| p.why.clone()),
+                perhaps: None,
                 history: history.map(str::to_owned).collect(),
                 checkpoint,
                 cancelled: false,
                 lease_until: Time(0),
-                probing,
+                adopted: None,
+                probing: None,
                 sent_at: open.sent.map(|s| s.at),
                 wee: None,
                 claim: None,

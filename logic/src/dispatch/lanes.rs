@@ -4,6 +4,7 @@
 //! together stay within the target's session limit, its rate, and its rest after `busy`. Each queue (zone, kind, class) has
 //! a window; the last part of it is kept for people. It must never look at the whole backlog to pick one task.
 
+mod adopt;
 mod altered;
 mod lane;
 mod look;

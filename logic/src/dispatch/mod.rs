@@ -4,6 +4,7 @@
 //! batches. It must never wait for one commit or one publish, never send a task that may not be repeated before that is
 //! durable, and never free a lane before the outcome is durable.
 
+mod adopt;
 mod alter;
 mod arrivals;
 mod claim;
@@ -39,7 +40,7 @@ use sengu_interconnect::contact::Contact;
 use sengu_model::outcome::Status;
 use sengu_model::task::{Priority, RawBody};
 use sengu_model::wire::envelope::{TaskEnvelope, WeeCommand};
-use sengu_model::{Class, Effect, Outcome, RunId, TaskId, Time, Uid, limits};
+use sengu_model::{Class, Effect, Outcome, RunId, TaskId, Time, Uid};
 use sengu_store::{Committed, Line, Op, StoreError};
 use serde_json::value::RawValue;
 pub use stand::{Overview, QueueStanding, Standing};
@@ -82,6 +83,8 @@ pub struct Payload {
     /// A person asked to end it.
     pub cancelled: bool,
     pub lease_until: Time,
+    /// The attempt in hand was sent by an earlier life of logic, of this epoch.
+    pub adopted: Option<u64>,
     /// The attempt in hand is a probe for an attempt that was lost, and why that was.
     pub probing: Option<Probing>,
     pub sent_at: Option<Time>,
@@ -129,6 +132,8 @@ struct Flight {
     tags: Vec<ReportTag>,
     result: Result<Committed, StoreError>,
     ops: Vec<Op>,
+    /// Some of it was refused before.
+    repeated: bool,
 }
 
 struct End {
@@ -159,6 +164,8 @@ struct Pending {
     retries: Vec<Again>,
     marked: Vec<TaskId>,
     tags: Vec<ReportTag>,
+    /// Some of it was refused before.
+    repeated: bool,
     /// Of the operations, those that may wait for company: ends of reads that hold up nobody.
     unhurried: usize,
     /// Since when they do.
@@ -483,9 +490,14 @@ impl Dispatch {
         };
         self.command_wees(&WeeCommand::Cancel {
             task: id,
-            epoch: self.shared.epoch,
+            epoch: self.epoch_of(task),
             attempt: task.attempt,
         });
+    }
+
+    /// The epoch of the attempt in hand.
+    fn epoch_of(&self, task: &Task) -> u64 {
+        task.payload.adopted.unwrap_or(self.shared.epoch)
     }
 
     fn command_wees(&self, command: &WeeCommand) {

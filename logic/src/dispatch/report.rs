@@ -97,12 +97,13 @@ impl Dispatch {
             self.claimed(from, report, now);
             return;
         }
+        let epoch = self.lanes.get(id).map(|task| self.epoch_of(task));
         let Some(task) = self.lanes.get_mut(id) else {
             return;
         };
         // The fence: what an older life or an older attempt says no longer counts. Of several that were delivered the
         // same attempt, only the one that may begin it counts.
-        let stale = report.epoch != self.shared.epoch || report.attempt != task.attempt;
+        let stale = Some(report.epoch) != epoch || report.attempt != task.attempt;
         if (stale && !planted::is(planted::Bug::StaleReportsBelieved))
             || !matches!(
                 task.stage,
@@ -336,6 +337,7 @@ impl Dispatch {
         // The fence moves in any case, so that nothing late counts for the next one.
         let attempt = task.attempt + 1;
         let payload = &mut task.payload;
+        payload.adopted = None;
         let note: String = note.chars().take(NOTE_CHARS_MAX).collect();
         let told_before = |last: &String| last.ends_with(&note);
         let told = payload.history.last().is_some_and(told_before);
@@ -498,31 +500,11 @@ impl Dispatch {
         });
     }
 
-    /// A task that was out when an earlier life of logic ended.
-    pub(super) fn settle_lost(&mut self, id: TaskId, why: &str, now: Time) {
-        let Some(task) = self.lanes.get(id) else {
-            return;
-        };
-        if task.payload.probing.is_some() {
-            return; // goes out as a probe
-        }
-        match settle(
-            task.payload.effect,
-            task.payload.tries,
-            false,
-            Attempt::Lost(why.to_owned()),
-        ) {
-            Verdict::End(outcome) => self.end(id, outcome, None, now),
-            Verdict::Retry { .. } | Verdict::Probe { .. } => {}
-        }
-    }
-
     /// No beat for a whole lease: contact is lost.
     pub(super) fn lease_over(&mut self, id: TaskId, now: Time) {
-        let Some(task) = self.lanes.get(id) else {
+        let Some(until) = self.lanes.get(id).map(|t| t.payload.lease_until) else {
             return;
         };
-        let until = task.payload.lease_until;
         if until > now {
             self.lanes.lease_check(id, until);
             return;
@@ -530,6 +512,9 @@ impl Dispatch {
         if self.hears_nobody(id, now) {
             return;
         }
+        let Some(task) = self.lanes.get(id) else {
+            return;
+        };
         let why = match &task.payload.wee {
             Some(wee) => format!(
                 "no word from execution environment {wee} for {} s",

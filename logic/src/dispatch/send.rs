@@ -21,7 +21,8 @@ const PUBLISH_MAX: usize = 1_024;
 impl Dispatch {
     /// Sends all that may go now.
     pub(super) fn pump(&mut self, now: Time) {
-        if self.stopping.is_some() || self.away_since.is_some() {
+        let seated = self.shared.seat.holds();
+        if self.stopping.is_some() || self.away_since.is_some() || !seated {
             return;
         }
         let mut free = Vec::new();
@@ -62,7 +63,7 @@ impl Dispatch {
                 self.pending.ops.push(Op::MarkSent {
                     task: id,
                     priority: task.priority,
-                    epoch: self.shared.epoch,
+                    epoch: super::adopt::mark(self.shared.epoch, task.attempt),
                     attempt: task.payload.tries,
                     at: now,
                 });
@@ -252,13 +253,19 @@ impl Dispatch {
             .retain(|name, _| inventory.other("Secret", name).is_some());
     }
 
-    /// The broker did not take them: nothing was sent, so they wait a little and go again.
+    /// The broker did not say that it took them: they wait a little and go again. What is idempotent may be on its way
+    /// all the same, and is begun without a claim: a second one beside it could write over what came after the first, so
+    /// it has until the end of its lease.
     pub(super) fn not_published(&mut self, tasks: &[TaskId]) {
         let now = self.now();
         for id in tasks {
             // What somebody claims was taken by the interconnect after all.
-            let sent =
-                |t: &super::Task| matches!(t.stage, Stage::Sent { .. }) && t.claim().is_none();
+            let bare = |t: &super::Task| {
+                t.payload.effect == Effect::Idempotent && t.payload.probing.is_none()
+            };
+            let sent = |t: &super::Task| {
+                matches!(t.stage, Stage::Sent { .. }) && t.claim().is_none() && !bare(t)
+            };
             if self.lanes.get(*id).is_some_and(sent) {
                 let note = "the interconnect did not take it".to_owned();
                 self.retry(*id, limits::RETRY_FIRST_MS, note, Counting::Nothing, now);

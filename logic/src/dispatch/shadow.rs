@@ -109,6 +109,7 @@ impl Dispatch {
                 checkpoint: None,
                 cancelled: false,
                 lease_until: Time(0),
+                adopted: None,
                 probing: None,
                 sent_at: None,
                 wee: None,

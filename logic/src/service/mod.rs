@@ -2,6 +2,7 @@
 
 pub mod blobs;
 pub mod control;
+pub mod directory;
 pub mod events;
 pub mod observe;
 pub mod parked;

@@ -5,6 +5,7 @@ use crate::core::{Logic, Shared};
 use crate::dispatch::route::Windows;
 use crate::dispatch::{Handle, Input};
 use crate::records::{not_found, store_problem};
+use sengu_interconnect::contact::Contact;
 use sengu_interconnect::{BrokerError, Message, Queue};
 use sengu_model::problem::{Code, Problem};
 use sengu_model::wire::envelope::{WeeAnnouncement, WeeCommand, WeeSpec};
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 /// Silence is looked for this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Where logic says what it wants of them.
-const SPECS: &str = "wee-spec/";
+pub(super) const SPECS: &str = "wee-spec/";
 
 pub async fn run(shared: Arc<Shared>, dispatch: Handle) {
     loop {
@@ -36,6 +37,7 @@ async fn follow(shared: &Arc<Shared>, dispatch: &Handle) -> Result<(), BrokerErr
     let mut heard: HashMap<String, Instant> = believed(shared);
     let mut look = tokio::time::interval(LOOK_EVERY);
     let silence = Duration::from_millis(limits::WEE_SILENCE_MAX_MS);
+    let contact = shared.broker.contact();
     loop {
         let entries = tokio::select! {
             biased;
@@ -50,6 +52,10 @@ async fn follow(shared: &Arc<Shared>, dispatch: &Handle) -> Result<(), BrokerErr
                 None => heard.remove(&name),
             };
             take(shared, &name, announced).await;
+        }
+        if *contact.borrow() != Contact::There {
+            // Nobody can be heard, so nobody is silent.
+            heard.values_mut().for_each(|at| *at = Instant::now());
         }
         let silent: Vec<String> = heard
             .iter()
@@ -156,25 +162,15 @@ pub fn spec_of(shared: &Shared, name: &str) -> WeeSpec {
         .unwrap_or_default()
 }
 
-/// Says again what is wanted of each: what was said before went with the broker.
+/// Says what is wanted of one.
 ///
 /// # Errors
 /// The broker's.
-pub async fn tell_specs(shared: &Arc<Shared>) -> Result<(), BrokerError> {
-    let names: Vec<String> = {
-        let inventory = shared.inventory.read();
-        inventory
-            .others_of("Wee")
-            .map(|(name, _)| name.to_owned())
-            .collect()
-    };
-    for name in names {
-        tell(shared, &name, spec_of(shared, &name)).await?;
-    }
-    Ok(())
-}
-
-async fn tell(shared: &Shared, name: &str, spec: WeeSpec) -> Result<(), BrokerError> {
+pub(super) async fn tell(
+    shared: &Shared,
+    name: &str,
+    spec: WeeSpec,
+) -> Result<(), BrokerError> {
     let wanted = spec != WeeSpec::default();
     let body = serde_json::to_vec(&spec).unwrap_or_default();
     let value = wanted.then(|| body.into());

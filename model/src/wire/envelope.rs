@@ -245,6 +245,20 @@ pub struct PoolAnnouncement {
     pub broken: Option<String>,
 }
 
+/// Where logic says in the retained directory that it lives.
+pub const LOGIC: &str = "logic";
+
+/// What logic says there, every beat. Execution environments refuse what comes with an older epoch than they have seen,
+/// and reckon by its clock: whether a task may still be begun is its word, and theirs may be wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogicAnnouncement {
+    pub v: u32,
+    pub epoch: u64,
+    pub sengu_version: String,
+    /// When it was said.
+    pub at: Time,
+}
+
 /// What the logic role publishes in the retained directory under `worker/<kind>/<version>`: what WEEs may run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkerOffer {
