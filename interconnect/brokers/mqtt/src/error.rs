@@ -68,6 +68,10 @@ pub enum MqttError {
     Keys,
     #[error("the directory holds more than {ENTRIES_MAX} entries")]
     Entries,
+    #[error("listen for followers")]
+    Listen(#[source] io::Error),
+    #[error("{address} is not on loopback: MQTT without TLS ends at this machine")]
+    PlainListener { address: String },
     #[error("not connected yet")]
     NotYet,
     #[error("this end is closing")]

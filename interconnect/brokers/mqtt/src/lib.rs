@@ -1,4 +1,5 @@
-//! MQTT 5: any broker as retained directory, followers and task queues. A crate of its own since it carries a client of
+//! MQTT 5: any broker as retained directory, followers and task queues; and a
+//! listener of sengu's own for followers where there is no broker. A crate of its own since it carries a client of
 //! one protocol.
 //!
 //! It never waits for a broker without a limit, never says a password, and never tells that something is kept which the
@@ -10,6 +11,7 @@ mod directory;
 mod error;
 mod keeper;
 pub mod limits;
+mod listener;
 mod names;
 mod queues;
 mod retained;
@@ -21,3 +23,4 @@ pub use broker::MqttBroker;
 pub use check::check;
 pub use error::MqttError;
 pub use limits::Pace;
+pub use listener::{FOLLOWERS_MAX, MqttListener};
