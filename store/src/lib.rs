@@ -6,6 +6,7 @@
 pub mod blobs;
 mod check;
 pub mod conformance;
+pub mod moving;
 
 pub use check::{Check, Verdict};
 

@@ -70,7 +70,7 @@ fn not_in(place: &Place, trouble: &Trouble) -> Vec<Check> {
             let hint = "does the server speak TLS (ssl = on), is its certificate for this host name, and is its issuer \
                  trusted (the certificates of the system, or the ones that are named)?";
             found.push(Check::bad("tls", text, hint));
-        } else if kind.contains("authentication") || kind.contains("password") {
+        } else if kind.contains("authentication") || text.contains("password missing") {
             found.push(Check::bad("sign in", text, "give the password of the user"));
         } else {
             return reach(

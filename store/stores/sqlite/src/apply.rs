@@ -290,6 +290,19 @@ impl<'c> Applier<'c> {
         Ok(())
     }
 
+    /// Puts a new task into its target's lane.
+    pub fn place(&mut self, place: Place) -> rusqlite::Result<()> {
+        match self.lanes.part_of(place.task) {
+            None => self.places.push(place),
+            // Overtaken by later ids: rare, so its place in a part that is already written may cost a page.
+            Some(part) => {
+                let row = (part.id, place.target, place.task);
+                self.statements.lane_insert.execute(row)?;
+            }
+        }
+        Ok(())
+    }
+
     fn insert_task(&mut self, task: &NewTask) -> rusqlite::Result<()> {
         let id = ordered(task.id.0);
         let run = task.run.map(|r| ordered(r.0));
@@ -297,11 +310,7 @@ impl<'c> Applier<'c> {
         self.statements
             .task_insert
             .execute((id, target, run, task.batch, &task.body[..]))?;
-        match self.lanes.part_of(id) {
-            None => self.places.push(Place { target, task: id }),
-            // Overtaken by later ids: rare, so its place in a part that is already written may cost a page.
-            Some(part) => drop(self.statements.lane_insert.execute((part.id, target, id))?),
-        }
+        self.place(Place { target, task: id })?;
         let row = (id, task.priority as u8, task.line, run, task.batch);
         self.statements.open_insert.execute(row)?;
         self.head.saw(task.id.0);
@@ -425,7 +434,7 @@ impl<'c> Applier<'c> {
         Ok(())
     }
 
-    fn stream(&mut self, name: &str) -> rusqlite::Result<i64> {
+    pub fn stream(&mut self, name: &str) -> rusqlite::Result<i64> {
         if let Some(id) = self.streams.get(name) {
             return Ok(*id);
         }

@@ -9,6 +9,7 @@ mod error;
 mod head;
 mod lanes;
 mod lock;
+mod moving;
 mod read;
 mod readers;
 mod retain;

@@ -7,12 +7,13 @@ use crate::lanes::Lanes;
 use crate::lock::{self, DirectoryLock};
 use crate::readers::Readers;
 use crate::writer::{self, BATCHES_WAITING_MAX, Message};
-use crate::{read, schema};
+use crate::{moving, read, schema};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _};
 use parking_lot::Mutex;
 use sengu_model::task::Priority;
 use sengu_model::{RunId, TaskId, Uid};
+use sengu_store::moving::{Move, Part, Row};
 use sengu_store::{
     Batch, Changes, Committed, Entry, Line, OpenTask, Position, Retention, Revision, RunTask,
     Store, StoreError, StoreStatus, StoredRecord, StoredTask, TaskQuery,
@@ -286,6 +287,26 @@ impl Store for SqliteStore {
             Ok(())
         }
         .boxed()
+    }
+}
+
+impl Move for SqliteStore {
+    fn export(
+        &self,
+        part: Part,
+        after: Option<Row>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Row>, StoreError>> {
+        self.read("export rows", move |c| {
+            // One moment for all statements of a page.
+            let snapshot = c.unchecked_transaction()?;
+            moving::export(&snapshot, part, after.as_ref(), limit)
+        })
+        .boxed()
+    }
+
+    fn import(&self, rows: Vec<Row>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.ask(|reply| Message::Import(rows, reply)).boxed()
     }
 }
 

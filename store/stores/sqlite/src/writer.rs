@@ -4,8 +4,10 @@
 use crate::apply::{Applier, Refused};
 use crate::error::{from_engine, from_shared, is_outage};
 use crate::lanes::Lanes;
+use crate::moving;
 use crate::retain;
 use rusqlite::Connection;
+use sengu_store::moving::Row;
 use sengu_store::{Batch, Committed, Retention, StoreError};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +23,8 @@ pub enum Message {
     Commit(Batch, Reply<Committed>),
     /// One step; answers how many rows went, and 0 when nothing is left to do.
     Retain(Retention, Reply<u64>),
+    /// Rows of another store.
+    Import(Vec<Row>, Reply<()>),
     /// Answered when everything is in the database file.
     Close(Reply<()>),
 }
@@ -84,6 +88,10 @@ fn serve(
             Message::Retain(retention, reply) => {
                 // A caller that went away wants no answer.
                 let _ = reply.send(writer.retain(&retention));
+            }
+            Message::Import(rows, reply) => {
+                let _ = reply.send(writer.import(&rows));
+                writer.write_part_when_due();
             }
             Message::Close(reply) => {
                 // What was accepted before is still done; what comes later is refused.
@@ -152,6 +160,12 @@ impl Writer<'_> {
             .map_err(|e| from_engine("delete what is no longer kept", e))?;
         self.lanes.forget(&step.tasks, &step.parts);
         Ok(step.rows)
+    }
+
+    fn import(&mut self, rows: &[Row]) -> Result<(), StoreError> {
+        let connection = self.connection;
+        self.within(|applier| moving::import(connection, applier, rows))
+            .map_err(|e| from_engine("import rows", e))
     }
 
     /// Moves the newest tasks from memory into a part of `lane`. When that fails, they stay in memory, and the next

@@ -18,3 +18,11 @@ async fn passes_the_suite() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn is_moved_into_another() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let from = SqliteStore::open(&place.path().join("from")).expect("open");
+    let to = SqliteStore::open(&place.path().join("to")).expect("open");
+    sengu_store::conformance::moving::run(&from, &to).await;
+}

@@ -3,7 +3,7 @@
 
 use sengu_store::{Op, Store, StoreError};
 use sengu_store_postgres::{PostgresStore, Settings};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -84,7 +84,24 @@ fn sweep() {
 }
 
 impl Server {
+    /// With a certificate of its own.
+    pub fn start_tls(certificate: &str, key: &str) -> Server {
+        Server::start_with(&["-c", "ssl=on"], |data| {
+            let key_file = data.join("server.key");
+            std::fs::write(data.join("server.crt"), certificate).expect("a certificate");
+            std::fs::write(&key_file, key).expect("a key");
+            run(Command::new("chmod").arg("600").arg(&key_file));
+            if is_root() {
+                run(Command::new("chown").arg("postgres").arg(&key_file));
+            }
+        })
+    }
+
     pub fn start(options: &[&str]) -> Server {
+        Server::start_with(options, |_| {})
+    }
+
+    fn start_with(options: &[&str], prepare: impl FnOnce(&Path)) -> Server {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         sweep();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -109,6 +126,7 @@ impl Server {
         // One user must give a password; the others are let in.
         let rules = "host all guarded all scram-sha-256\nhost all all all trust\n";
         std::fs::write(place.join("data/pg_hba.conf"), rules).expect("rules");
+        prepare(&place.join("data"));
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = free.local_addr().expect("its address").port();
         drop(free);
@@ -145,7 +163,8 @@ impl Server {
                 .stderr(std::fs::File::create(self.place.join("log")).expect("a log"));
             let mut child = spawn(command);
             while child.try_wait().expect("its state").is_none() {
-                if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                let log = std::fs::read_to_string(self.place.join("log")).unwrap_or_default();
+                if log.contains("ready to accept connections") {
                     *self.child.lock().expect("no panic") = Some(child);
                     return;
                 }
