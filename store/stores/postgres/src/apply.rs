@@ -277,7 +277,7 @@ fn statements<'s>(session: &'s Session, writes: &'s Writes<'s>) -> Vec<Statement
 }
 
 /// One column of many rows.
-fn column<T, V>(rows: &[T], value: impl Fn(&T) -> V) -> Vec<V> {
+pub fn column<T, V>(rows: &[T], value: impl Fn(&T) -> V) -> Vec<V> {
     rows.iter().map(value).collect()
 }
 

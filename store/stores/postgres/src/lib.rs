@@ -11,6 +11,7 @@ mod check;
 mod error;
 mod head;
 mod load;
+mod moving;
 mod numbers;
 mod plan;
 mod pool;

@@ -7,13 +7,14 @@ use crate::numbers::unsigned;
 use crate::pool::{AWAY_MAX, Pool};
 use crate::session::Place;
 use crate::settings::{CONNECTIONS_MIN, Settings};
-use crate::writer::{self, BATCHES_WAITING_MAX, Message, Waiting, Writer};
-use crate::{read, schema};
+use crate::writer::{self, BATCHES_WAITING_MAX, Message, Waiting, Work, Writer};
+use crate::{moving, read, schema};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _};
 use parking_lot::Mutex;
 use sengu_model::task::Priority;
 use sengu_model::{RunId, TaskId, Uid};
+use sengu_store::moving::{Move, Part, Row};
 use sengu_store::{
     Batch, Changes, Committed, Entry, Line, OpenTask, Position, Retention, Revision, RunTask,
     Store, StoreError, StoreStatus, StoredRecord, StoredTask, TaskQuery,
@@ -242,7 +243,7 @@ impl Store for PostgresStore {
             let mut rows = 0;
             loop {
                 let until = Instant::now() + AWAY_MAX;
-                let step = self.ask(|reply| Message::Retain(retention, reply, until));
+                let step = self.ask(|reply| Message::Work(Work::Retain(retention), reply, until));
                 match step.await? {
                     0 => return Ok(rows),
                     step => rows += step,
@@ -264,6 +265,27 @@ impl Store for PostgresStore {
                 let _ = answer.await;
             }
             Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl Move for PostgresStore {
+    fn export(
+        &self,
+        part: Part,
+        after: Option<Row>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Row>, StoreError>> {
+        async move { moving::export(&self.pool, part, after.as_ref(), limit).await }.boxed()
+    }
+
+    fn import(&self, rows: Vec<Row>) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move {
+            let until = Instant::now() + AWAY_MAX;
+            self.ask(|reply| Message::Work(Work::Import(rows), reply, until))
+                .await
+                .map(drop)
         }
         .boxed()
     }

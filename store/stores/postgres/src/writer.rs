@@ -6,10 +6,12 @@ use crate::apply::{self, Mark, is_alone};
 use crate::error::{Sort, Trouble, broken, unavailable};
 use crate::head::Head;
 use crate::load;
+use crate::moving;
 use crate::numbers::{jittered, random};
 use crate::pool::{AWAY_MAX, BACKOFF_FIRST, BACKOFF_MAX};
 use crate::retain;
 use crate::session::{Place, Role, Session};
+use sengu_store::moving::Row;
 use sengu_store::{Batch, Committed, Op, Retention, StoreError};
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -36,10 +38,41 @@ pub type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 pub enum Message {
     Commit(Waiting),
-    /// One step; answers how many rows went, and 0 when nothing is left to do.
-    Retain(Retention, Reply<u64>, Instant),
+    /// Answers how many rows it was about; given up when the database is away at that time.
+    Work(Work, Reply<u64>, Instant),
     /// Answered when everything accepted before is answered.
     Close(Reply<()>),
+}
+
+/// What has a transaction of its own, and may be done twice.
+pub enum Work {
+    /// One step; about 0 rows when nothing is left to do.
+    Retain(Retention),
+    /// Rows of another store.
+    Import(Vec<Row>),
+}
+
+impl Work {
+    fn what(&self) -> &'static str {
+        match self {
+            Work::Retain(_) => "delete what is no longer kept",
+            Work::Import(_) => "import rows",
+        }
+    }
+
+    /// Does it, under the lock.
+    async fn within(&self, session: &Session, mut head: Head) -> Result<(Head, u64), Trouble> {
+        match self {
+            Work::Retain(retention) => {
+                let rows = retain::step(session, &mut head, retention).await?;
+                Ok((head, rows))
+            }
+            Work::Import(rows) => {
+                let head = moving::import(session, head, rows).await?;
+                Ok((head, rows.len() as u64))
+            }
+        }
+    }
 }
 
 pub struct Waiting {
@@ -89,7 +122,13 @@ pub struct Writer {
 pub async fn connect(place: &Place) -> Result<Session, Trouble> {
     let mut session = place.connect(Role::Store).await?;
     let all = apply::STATEMENTS.iter().chain(&load::STATEMENTS);
-    session.fix(all.chain(&retain::STATEMENTS).copied()).await?;
+    session
+        .fix(
+            all.chain(&retain::STATEMENTS)
+                .chain(&moving::STATEMENTS)
+                .copied(),
+        )
+        .await?;
     Ok(session)
 }
 
@@ -117,9 +156,9 @@ impl Writer {
                     let group = self.gather(first);
                     self.commit(group).await;
                 }
-                Message::Retain(retention, reply, until) => {
-                    let step = self.retain(&retention, until).await;
-                    let _ = reply.send(step);
+                Message::Work(work, reply, until) => {
+                    let done = self.work(&work, until).await;
+                    let _ = reply.send(done);
                 }
                 Message::Close(reply) => {
                     // What was accepted before is still done; what comes later is refused.
@@ -262,34 +301,31 @@ impl Writer {
         }
     }
 
-    /// One step of retention; 0 when nothing is left.
-    async fn retain(&mut self, retention: &Retention, until: Instant) -> Result<u64, StoreError> {
-        const WHAT: &str = "delete what is no longer kept";
+    async fn work(&mut self, work: &Work, until: Instant) -> Result<u64, StoreError> {
         let mut backoff = BACKOFF_FIRST;
         loop {
-            let trouble = match self.retain_once(retention, until).await {
+            let trouble = match self.work_once(work, until).await {
                 Outcome::Done(rows) => return Ok(rows),
-                // What was to go may be gone: then the next step has less to do.
+                // It may be done: then doing it again changes nothing, or there is less to do.
                 Outcome::Undone(trouble) | Outcome::Unknown(trouble) => trouble,
             };
             if trouble.sort() != Sort::Passing || Instant::now() + backoff >= until {
-                return Err(trouble.for_caller(WHAT));
+                return Err(trouble.for_caller(work.what()));
             }
             self.meanwhile(tokio::time::sleep(jittered(backoff))).await;
             backoff = (backoff * 2).min(BACKOFF_MAX);
         }
     }
 
-    async fn retain_once(&mut self, retention: &Retention, until: Instant) -> Outcome<u64> {
+    async fn work_once(&mut self, work: &Work, until: Instant) -> Outcome<u64> {
         let session = match self.session(until).await {
             Ok(session) => session,
             Err(trouble) => return Outcome::Undone(trouble),
         };
         let step = async {
             session.batch("BEGIN").await?;
-            let mut head = Head::lock(&session).await?;
-            let rows = retain::step(&session, &mut head, retention).await?;
-            Ok((head, rows))
+            let head = Head::lock(&session).await?;
+            work.within(&session, head).await
         };
         let (head, rows) = match limited(FINISH_MAX, step).await {
             Ok(step) => step,
@@ -416,7 +452,7 @@ impl Writer {
                         "the database is away; nothing was applied",
                     )));
                 }
-                Message::Retain(_, reply, until) if until <= now => {
+                Message::Work(_, reply, until) if until <= now => {
                     let _ = reply.send(Err(unavailable("the database is away")));
                 }
                 other => self.backlog.push_back(other),
@@ -428,7 +464,7 @@ impl Writer {
 fn until(message: &Message) -> Option<Instant> {
     match message {
         Message::Commit(waiting) => Some(waiting.until),
-        Message::Retain(_, _, until) => Some(*until),
+        Message::Work(_, _, until) => Some(*until),
         Message::Close(_) => None,
     }
 }

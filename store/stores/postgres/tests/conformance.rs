@@ -39,3 +39,15 @@ async fn two_processes_share_blobs() {
     other.delete(digest).await.expect("delete");
     assert_eq!(one.size(digest).await.expect("size"), None);
 }
+
+/// There and back, between two engines.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn is_moved_from_and_into_another_engine() {
+    use sengu_store_sqlite::SqliteStore;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let sqlite = |name: &str| SqliteStore::open(&place.path().join(name)).expect("open");
+    let postgres = common::open(&common::server().settings()).await;
+    sengu_store::conformance::moving::run(&sqlite("from"), &postgres).await;
+    let postgres = common::open(&common::server().settings()).await;
+    sengu_store::conformance::moving::run(&postgres, &sqlite("to")).await;
+}

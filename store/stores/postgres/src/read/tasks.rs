@@ -90,13 +90,13 @@ fn open_of(row: &Row) -> Result<OpenTask, Trouble> {
     })
 }
 
-fn priority_of(row: &Row, column: usize) -> Result<Priority, Trouble> {
+pub fn priority_of(row: &Row, column: usize) -> Result<Priority, Trouble> {
     let number: i16 = row.try_get(column)?;
     let known = u8::try_from(number).ok().and_then(Priority::from_number);
     known.ok_or_else(|| Trouble::Odd(format!("{number} is no priority")))
 }
 
-fn status_of(row: &Row, column: usize) -> Result<Status, Trouble> {
+pub fn status_of(row: &Row, column: usize) -> Result<Status, Trouble> {
     let number: i16 = row.try_get(column)?;
     let known = u8::try_from(number).ok().and_then(Status::from_number);
     known.ok_or_else(|| Trouble::Odd(format!("{number} is no status")))
