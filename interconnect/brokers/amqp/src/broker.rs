@@ -3,7 +3,9 @@
 
 use crate::conn::{Conn, Standing};
 use crate::error::{AmqpError, away};
-use crate::limits::{COMPLAIN_EVERY, GOOD_AFTER, QUEUE_UNUSED_MAX, RECONNECT_FIRST, RECONNECT_MAX};
+use crate::limits::{
+    COMPLAIN_EVERY, GOOD_AFTER, QUEUE_UNUSED_MAX, RECONNECT_FIRST, RECONNECT_MAX, SETTLE,
+};
 use crate::publish;
 use crate::subscription::AmqpSubscription;
 use bytes::Bytes;
@@ -100,6 +102,7 @@ async fn keep(
     let mut wait = RECONNECT_FIRST;
     let mut away_since = Instant::now();
     let mut said: Option<(String, Instant)> = None;
+    let mut was_away = false;
     loop {
         let why = match Conn::open(&address, &name, queue_unused_max).await {
             Ok(conn) => {
@@ -107,6 +110,9 @@ async fn keep(
                 said = None;
                 let began = Instant::now();
                 let mut standing = conn.standing();
+                if was_away {
+                    tokio::time::sleep(SETTLE).await;
+                }
                 state.send_replace(State::Open(Arc::new(conn)));
                 let why = follow(&mut standing, &told).await;
                 away_since = Instant::now();
@@ -117,6 +123,7 @@ async fn keep(
             }
             Err(why) => why,
         };
+        was_away = true;
         let text = why.text();
         told.send_replace(Contact::Away {
             since: away_since,

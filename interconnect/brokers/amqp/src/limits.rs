@@ -22,6 +22,9 @@ pub const RECONNECT_FIRST: Duration = Duration::from_millis(100);
 pub const RECONNECT_MAX: Duration = Duration::from_secs(5);
 /// A connection that lasted this long was a good one: the next wait is short again.
 pub const GOOD_AFTER: Duration = Duration::from_secs(5);
+/// A server that was away is left alone for this long once it is back: it opens its port before its queues have leaders,
+/// and RabbitMQ 3.10 may leave a queue without one when it is asked in between.
+pub const SETTLE: Duration = Duration::from_secs(3);
 /// Lines in the log that say the same, at most one in this time.
 pub const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 

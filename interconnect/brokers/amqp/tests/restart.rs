@@ -35,8 +35,7 @@ async fn nothing_accepted_is_lost_when_the_server_is_killed_or_short_of_memory()
                         sure.extend(batch);
                         accepted.fetch_add(20, Ordering::SeqCst);
                     }
-                    Err(BrokerError::Away(e)) => {
-                        eprintln!("DBG {next} {e:?}");
+                    Err(BrokerError::Away(_)) => {
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                     Err(e) => panic!("{e:?}"),
@@ -112,5 +111,5 @@ async fn short_of_memory(rabbit: &Rabbit, broker: Arc<dyn Broker>) {
     assert!(matches!(waits, Ok(()) | Err(BrokerError::Away(_))));
     contact_until(broker.as_ref(), LIMIT, |c| *c == Contact::There).await;
     broker.publish(numbers("m", 30..31)).await.unwrap();
-    while common::collect(all.as_mut(), 1).await != [30] {}
+    while common::collect(all.as_mut(), 1).await.last() != Some(&30) {}
 }
