@@ -269,7 +269,7 @@ async fn enter(core: &Arc<Core>, way: &Way) -> Result<Session, Arc<MqttError>> {
     let wish = Wish {
         client_id: client_id(&core.name),
         pace: core.pace,
-        on_publish: Box::new(move |publish| this.queues.on_publish(&publish)),
+        on_publish: Box::new(move |publish| this.queues.on_publish(&this.names, &publish)),
     };
     let session = Session::open(way, wish).await?;
     if session.granted.qos == 0 {

@@ -6,7 +6,7 @@ use crate::keeper::client_id;
 use crate::limits::Pace;
 use crate::names::Names;
 use crate::session::{Granted, Session, Wish};
-use crate::wire::Way;
+use crate::wire::{Quick, Way};
 use bytes::Bytes;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::RetainForwardRule;
@@ -44,6 +44,7 @@ async fn look(address: &Address, findings: &mut Vec<Finding>) {
         }
     };
     findings.push(Finding::good("reach", address.to_string()));
+    let quick = Quick::of(&tcp);
     let stream = match way.secured(tcp).await {
         Ok(stream) => stream,
         Err(why) => {
@@ -70,7 +71,7 @@ async fn look(address: &Address, findings: &mut Vec<Finding>) {
             })
         },
     };
-    let session = match Session::over(&way, stream, wish).await {
+    let session = match Session::over(&way, stream, quick, wish).await {
         Ok(session) => session,
         Err(why) => return findings.push(not_in(&why)),
     };

@@ -98,7 +98,22 @@ impl Names {
         format!("$share/sengu/{}", self.queue(queue))
     }
 
-    /// Where subscribers of a queue say that they have room.
+    /// Where one subscriber gets what it asked for.
+    pub fn inbox(&self, client: &str) -> String {
+        format!("{}/in/{}", self.prefix, level(client))
+    }
+
+    /// What others say they are: nothing is ever sent elsewhere because of them.
+    pub fn is_inbox(&self, topic: &str) -> bool {
+        let client = topic.strip_prefix(&self.prefix);
+        let client = client.and_then(|rest| rest.strip_prefix("/in/"));
+        client.is_some_and(|c| {
+            c.bytes()
+                .all(|b| b.is_ascii_graphic() && !b"/+#$".contains(&b))
+        })
+    }
+
+    /// Where subscribers of a queue say that they have room, for how many, and where.
     pub fn wanted(&self, queue: &Queue) -> String {
         format!("{}/want/{}", self.prefix, level(queue.as_str()))
     }

@@ -7,6 +7,7 @@
 
 use crate::broker::Core;
 use crate::error::MqttError;
+use crate::names::Names;
 use crate::session::{Published, Session};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -22,6 +23,9 @@ use tokio::time::timeout;
 pub const HELD_MAX: usize = 65_536;
 /// Sent to subscribers at once, in messages: the credit that one subscriber asks for is seldom more.
 const BURST_MAX: usize = 256;
+
+/// Askers remembered for one queue; one that is not asks again.
+const ASKS_MAX: usize = 1_024;
 
 /// Properties of a message of a queue: it may have been delivered before; its sender has more.
 const AGAIN: &str = "again";
@@ -52,9 +56,21 @@ struct HeldState {
     items: VecDeque<Item>,
     /// Taken from `items` and not answered yet.
     on_their_way: usize,
-    /// How many subscribers have asked for.
-    wanted: usize,
+    /// What subscribers have asked for.
+    wanted: VecDeque<Wanted>,
 }
+
+/// Somebody has room for so many.
+struct Wanted {
+    count: usize,
+    /// Its own topic; None: any of those who share the queue.
+    inbox: Option<String>,
+}
+
+const ONE_TO_ANY: Wanted = Wanted {
+    count: 1,
+    inbox: None,
+};
 
 pub(crate) fn properties(again: bool, more: bool) -> Option<PublishProperties> {
     let marks = [(again, AGAIN), (more, MORE)];
@@ -82,19 +98,25 @@ pub(crate) fn item(publish: Publish) -> (Item, bool) {
 
 impl Queues {
     /// Somebody has room; called for every message that the main connection gets.
-    pub fn on_publish(&self, publish: &Publish) {
+    pub fn on_publish(&self, names: &Names, publish: &Publish) {
         let Ok(topic) = std::str::from_utf8(&publish.topic) else {
             return;
         };
-        let room = std::str::from_utf8(&publish.payload).ok();
-        let room: Option<usize> = room.and_then(|text| text.parse().ok());
+        let asked = std::str::from_utf8(&publish.payload).ok();
+        let Some((count, inbox)) = asked.and_then(|text| text.split_once(' ')) else {
+            return;
+        };
         let held = self.wanted.lock().get(topic).cloned();
-        if let (Some(held), Some(room)) = (held, room) {
-            let mut state = held.state.lock();
-            state.wanted = (state.wanted + room).min(HELD_MAX);
-            drop(state);
-            held.changed.notify_one();
+        let (Some(held), Ok(count), true) = (held, count.parse(), names.is_inbox(inbox)) else {
+            return;
+        };
+        let inbox = Some(inbox.to_owned());
+        let mut state = held.state.lock();
+        if state.wanted.len() < ASKS_MAX {
+            state.wanted.push_back(Wanted { count, inbox });
         }
+        drop(state);
+        held.changed.notify_one();
     }
 
     pub fn depth(&self, queue: &Queue) -> usize {
@@ -224,7 +246,7 @@ async fn feed_over(
         return false;
     }
     // Somebody may have come before this was subscribed to: one is tried, and whoever gets it asks for more.
-    held.state.lock().wanted = 1;
+    held.state.lock().wanted.push_front(ONE_TO_ANY);
     loop {
         if !burst(core, session, queue, held).await {
             return false;
@@ -241,13 +263,13 @@ async fn feed_over(
             }
         }
         let asked = async {
-            while held.state.lock().wanted == 0 {
+            while held.state.lock().wanted.is_empty() {
                 held.changed.notified().await;
             }
         };
         tokio::select! {
             asked = timeout(core.pace.retry_every, asked) => if asked.is_err() {
-                held.state.lock().wanted = 1;
+                held.state.lock().wanted.push_back(ONE_TO_ANY);
             },
             _ = session.died() => return false,
         }
@@ -256,18 +278,25 @@ async fn feed_over(
 
 /// Sends as many as were asked for; false when the connection is gone.
 async fn burst(core: &Core, session: &Session, queue: &Queue, held: &Held) -> bool {
-    let (items, more) = {
+    let (items, more, topic) = {
         let mut state = held.state.lock();
-        let count = state.wanted.min(state.items.len()).min(BURST_MAX);
-        state.wanted -= count;
-        if state.items.len() == count {
-            state.wanted = 0;
-        }
+        let Some(mut wanted) = state.wanted.pop_front() else {
+            return true;
+        };
+        let count = wanted.count.min(state.items.len()).min(BURST_MAX);
+        wanted.count -= count;
         let items: Vec<Item> = state.items.drain(..count).collect();
         state.on_their_way = items.len();
-        (items, !state.items.is_empty())
+        let topic = wanted
+            .inbox
+            .clone()
+            .unwrap_or_else(|| core.names.queue(queue));
+        let more = !state.items.is_empty();
+        if more && wanted.count > 0 {
+            state.wanted.push_front(wanted);
+        }
+        (items, more, topic)
     };
-    let topic = core.names.queue(queue);
     let mut sent: Vec<(Item, Result<Published, Arc<MqttError>>)> = Vec::with_capacity(items.len());
     for item in items {
         let properties = properties(item.again, more);

@@ -10,7 +10,7 @@ use crate::limits::{
     CLOSE_MAX, CONNECT_MAX, OUT_BYTES_MAX, PACKET_BYTES_MAX, Pace, READ_BYTES, REQUESTS_AT_ONCE,
     WINDOW_MAX, WINDOW_UNNAMED,
 };
-use crate::wire::{Stream, Way};
+use crate::wire::{Quick, Stream, Way};
 use bytes::{Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
@@ -79,10 +79,16 @@ impl Session {
     /// # Errors
     /// Why the broker cannot be used, or cannot be reached.
     pub async fn open(way: &Way, wish: Wish) -> Result<Session, MqttError> {
-        Session::over(way, way.stream().await?, wish).await
+        let (stream, quick) = way.stream().await?;
+        Session::over(way, stream, quick, wish).await
     }
 
-    pub async fn over(way: &Way, mut stream: Stream, wish: Wish) -> Result<Session, MqttError> {
+    pub async fn over(
+        way: &Way,
+        mut stream: Stream,
+        quick: Quick,
+        wish: Wish,
+    ) -> Result<Session, MqttError> {
         let mut incoming = BytesMut::with_capacity(READ_BYTES);
         let hello = hello(way, wish.client_id, wish.pace, &mut stream, &mut incoming);
         let late = |_| MqttError::Late {
@@ -104,7 +110,7 @@ impl Session {
         };
         let closing = window.clone();
         tokio::spawn(async move {
-            let why = line.run(stream, asked).await;
+            let why = line.run(stream, quick, asked).await;
             tell_dead.send_replace(Some(Arc::new(why)));
             closing.close();
         });
@@ -355,6 +361,7 @@ impl Line {
     async fn run(
         mut self,
         stream: Stream,
+        quick: Quick,
         mut asked: mpsc::UnboundedReceiver<Request>,
     ) -> MqttError {
         let (mut from, mut to) = tokio::io::split(stream);
@@ -363,6 +370,7 @@ impl Line {
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first tick is at once.
         ping.tick().await;
+        quick.ack();
         if let Err(why) = self.take_in() {
             return why;
         }
@@ -371,7 +379,10 @@ impl Line {
             let done = tokio::select! {
                 read = from.read_buf(&mut self.incoming) => match read {
                     Ok(0) => Err(MqttError::Closed),
-                    Ok(_) => self.take_in(),
+                    Ok(_) => {
+                        quick.ack();
+                        self.take_in()
+                    }
                     Err(error) => Err(MqttError::Broken(error)),
                 },
                 written = to.write_buf(&mut self.outgoing), if !self.outgoing.is_empty() => {

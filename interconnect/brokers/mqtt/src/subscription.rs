@@ -109,8 +109,10 @@ impl MqttSubscription {
         });
         let (tell_acks, acks) = tokio::sync::mpsc::unbounded_channel();
         let this = shared.clone();
+        let client_id = client_id(&core.name);
+        let inbox = core.names.inbox(&client_id);
         let wish = Wish {
-            client_id: client_id(&core.name),
+            client_id,
             pace: core.pace,
             on_publish: Box::new(move |publish| {
                 // One of those is out per message of the broker's window.
@@ -120,8 +122,10 @@ impl MqttSubscription {
             }),
         };
         let session = Session::open(way, wish).await?;
+        let rule = RetainForwardRule::Never;
+        session.subscribe(&inbox, QoS::AtLeastOnce, rule).await?;
         let (tell, joined) = oneshot::channel();
-        tokio::spawn(keep(shared.clone(), session, acks, tell));
+        tokio::spawn(keep(shared.clone(), session, inbox, acks, tell));
         match joined.await {
             Ok(()) => Ok(MqttSubscription {
                 shared,
@@ -179,6 +183,7 @@ impl Shared {
 async fn keep(
     shared: Arc<Shared>,
     session: Session,
+    inbox: String,
     mut acks: tokio::sync::mpsc::UnboundedReceiver<u16>,
     joined: oneshot::Sender<()>,
 ) {
@@ -188,6 +193,7 @@ async fn keep(
         shared: &shared,
         share: core.names.share(&shared.queue),
         wanted: core.names.wanted(&shared.queue),
+        inbox,
         is: false,
     };
     let mut joined = Some(joined);
@@ -215,8 +221,9 @@ async fn keep(
             why = session.died() => break why,
         }
     };
-    // First out of the group, so that nothing of it comes back here.
+    // First nothing more may come here, so that nothing of it comes back.
     if session.why_dead().is_none() {
+        drop(session.unsubscribe(&member.inbox));
         let _ = timeout(core.pace.call_max, session.unsubscribe(&member.share)).await;
     }
     shared.end(why);
@@ -228,6 +235,7 @@ struct Member<'a> {
     shared: &'a Shared,
     share: String,
     wanted: String,
+    inbox: String,
     is: bool,
 }
 
@@ -267,19 +275,23 @@ impl Member<'_> {
             let (now, ask) = (Instant::now(), state.to_ask(Instant::now()));
             if ask > 0 {
                 (state.asked, state.asked_at) = (state.asked + ask, now);
+                // Whatever arrives from here on tells anew.
+                state.more = false;
             }
             ask
         };
         if ask > 0 && self.is {
-            let room = Bytes::from(ask.to_string());
+            let room = Bytes::from(format!("{ask} {}", self.inbox));
             let published = self
                 .session
                 .publish(&self.wanted, room, false, None)
                 .await?;
-            if !self.session.answer(published).await? {
+            let heard = self.session.answer(published).await?;
+            let mut state = self.shared.state.lock();
+            match heard {
+                true => state.more = true,
                 // Nobody has any; whoever will have some finds a member here.
-                let mut state = self.shared.state.lock();
-                (state.more, state.asked) = (false, 0);
+                false => state.asked = 0,
             }
         }
         Ok(())
