@@ -41,7 +41,7 @@ pub struct Pump {
 }
 
 enum Next {
-    Delivered(Option<lapin::Result<Delivery>>),
+    Delivered(Option<lapin::Result<Box<Delivery>>>),
     Said,
     Due,
     Dead(AmqpError),
@@ -111,7 +111,9 @@ impl Pump {
             let due = self.step().await?;
             let dead = standing.wait_for(|standing| matches!(standing, Standing::Dead(_)));
             let next = tokio::select! {
-                delivered = next(&mut self.consumer) => Next::Delivered(delivered),
+                delivered = next(&mut self.consumer) => {
+                    Next::Delivered(delivered.map(|d| d.map(Box::new)))
+                }
                 () = self.slot.said.notified() => Next::Said,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Next::Due,
                 dead = dead => Next::Dead(match dead.as_deref() {
@@ -120,7 +122,7 @@ impl Pump {
                 }),
             };
             match next {
-                Next::Delivered(Some(Ok(delivery))) => self.take(delivery)?,
+                Next::Delivered(Some(Ok(delivery))) => self.take(*delivery)?,
                 Next::Delivered(Some(Err(error))) => return Err(self.of(error, "consume")),
                 Next::Delivered(None) => return Err(AmqpError::Gone(self.name.to_string())),
                 Next::Dead(why) => return Err(why),
