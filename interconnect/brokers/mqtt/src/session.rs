@@ -60,7 +60,7 @@ pub(crate) struct Published {
 }
 
 enum Request {
-    Publish(Publish, Waiting),
+    Publish(Box<Publish>, Waiting),
     Subscribe(Filter, oneshot::Sender<SubscribeReasonCode>),
     Unsubscribe(String, oneshot::Sender<()>),
     Ack(u16),
@@ -178,7 +178,7 @@ impl Session {
             answer: tell,
             _permit: permit,
         };
-        self.ask(Request::Publish(publish, waiting))?;
+        self.ask(Request::Publish(Box::new(publish), waiting))?;
         Ok(Published {
             topic: topic.to_owned(),
             answer,
@@ -443,7 +443,7 @@ impl Line {
         let (packet, waiting) = match request {
             Request::Publish(mut publish, waiting) => {
                 publish.pkid = pkid;
-                (Packet::Publish(publish), waiting)
+                (Packet::Publish(*publish), waiting)
             }
             Request::Subscribe(filter, answer) => {
                 let mut subscribe = Subscribe::new(filter, None);
