@@ -127,7 +127,8 @@ impl Blobs for DirectoryBlobs {
             };
             let read = || {
                 file.seek(SeekFrom::Start(offset))?;
-                let mut part = Vec::with_capacity(max);
+                // `max` is the caller's wish, the file's size is the world's.
+                let mut part = Vec::with_capacity(max.min(1 << 20));
                 file.take(max as u64).read_to_end(&mut part)?;
                 Ok(part.into())
             };

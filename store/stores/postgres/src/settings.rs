@@ -4,7 +4,6 @@ use sengu_store::StoreError;
 use std::net::IpAddr;
 use std::time::Duration;
 use tokio_postgres::config::{Host, SslMode};
-use url::Url;
 
 /// A host that does not answer is given up after this.
 pub const CONNECT_MAX: Duration = Duration::from_secs(3);
@@ -65,18 +64,40 @@ fn unusable<T>(why: impl Into<String>) -> Result<T, Unusable> {
 impl Settings {
     /// Host, port and database, for people.
     pub fn place(&self) -> String {
-        let Ok(url) = Url::parse(&self.url) else {
+        let Ok(config) = self.parse() else {
             return "an address that is none".to_owned();
         };
-        let host = url.host_str().filter(|h| !h.is_empty());
-        let socket = url.query_pairs().find(|(key, _)| key == "host");
-        let host = match (host, socket) {
-            (Some(host), _) => host.to_owned(),
-            (None, Some((_, path))) => path.into_owned(),
-            (None, None) => "localhost".to_owned(),
-        };
-        let port = url.port().unwrap_or(5432);
-        format!("{host}:{port}{}", url.path())
+        let ports = config.get_ports();
+        let hosts = config.get_hosts().iter().enumerate().map(|(n, host)| {
+            let port = ports.get(n).or(ports.first()).copied().unwrap_or(5432);
+            match host {
+                Host::Tcp(name) => format!("{name}:{port}"),
+                Host::Unix(path) => format!("{}:{port}", path.display()),
+            }
+        });
+        let hosts = hosts.collect::<Vec<_>>().join(",");
+        format!("{hosts}/{}", config.get_dbname().unwrap_or_default())
+    }
+
+    fn parse(&self) -> Result<tokio_postgres::Config, Unusable> {
+        let text = &self.url;
+        if !["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| text.starts_with(scheme))
+        {
+            return unusable(
+                "the address of the database is no postgres://user@host:port/database",
+            );
+        }
+        // TLS always checks the certificate and the name, so these two ask for no more than `require`.
+        let (place, query) = text.split_once('?').unwrap_or((text, ""));
+        let query = query
+            .replace("sslmode=verify-full", "sslmode=require")
+            .replace("sslmode=verify-ca", "sslmode=require");
+        // The parser's own error may repeat what it could not read.
+        format!("{place}?{query}")
+            .parse()
+            .or_else(|_| unusable("the address of the database has a part that is not understood"))
     }
 
     /// Name of the schema as SQL wants it.
@@ -97,32 +118,7 @@ impl Settings {
 
     /// What the client needs, with every wait bounded.
     pub fn config(&self) -> Result<tokio_postgres::Config, Unusable> {
-        let Ok(mut url) = Url::parse(&self.url) else {
-            return unusable(
-                "the address of the database is no URL: postgres://user@host:port/database",
-            );
-        };
-        if !matches!(url.scheme(), "postgres" | "postgresql") {
-            return unusable(format!("{}:// is not postgres://", url.scheme()));
-        }
-        let mut pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
-        // TLS always checks the certificate and the name, so these two ask for no more than `require`.
-        for (key, value) in &mut pairs {
-            if key == "sslmode" && matches!(value.as_str(), "verify-ca" | "verify-full") {
-                "require".clone_into(value);
-            }
-        }
-        if pairs.is_empty() {
-            url.set_query(None);
-        } else {
-            url.query_pairs_mut().clear().extend_pairs(&pairs);
-        }
-        // The parser's own error may repeat what it could not read.
-        // It reads percent-encoding only: the form's `+` for a blank is none.
-        let text = url.as_str().replace('+', "%20");
-        let Ok(mut config) = text.parse::<tokio_postgres::Config>() else {
-            return unusable("the address of the database has a part that is not understood");
-        };
+        let mut config = self.parse()?;
         if let Some(password) = &self.password {
             config.password(password);
         }
@@ -134,7 +130,10 @@ impl Settings {
         if config.get_hosts().is_empty() {
             return unusable("the address of the database names no host");
         }
-        let given = pairs.iter().any(|(key, _)| key == "sslmode");
+        let given = self
+            .url
+            .split_once('?')
+            .is_some_and(|(_, query)| query.contains("sslmode="));
         config.ssl_mode(ssl_mode(&config, given)?);
         config
             .application_name("sengu")

@@ -153,6 +153,8 @@ impl Writer {
         while let Some(message) = self.next().await {
             match message {
                 Message::Commit(first) => {
+                    // Those who were just answered, and are about to ask again, come along.
+                    tokio::task::yield_now().await;
                     let group = self.gather(first);
                     self.commit(group).await;
                 }
