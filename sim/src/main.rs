@@ -1,5 +1,6 @@
 //! `cargo run -p sengu-sim -- --seed N`: one run, or many.
 
+use sengu_logic::planted::Bug;
 use sengu_sim::plan::Plan;
 use sengu_sim::run::{Report, run};
 use sengu_sim::shrink::shrink;
@@ -16,6 +17,7 @@ usage: cargo run -p sengu-sim -- [options]
   --fresh N      runs of new seeds, which are printed
   --trace        what happens, line by line
   --log          what logic and execution log (RUST_LOG)
+  --planted BUG  with a bug planted in logic: stale, unmarked or early
   --no-shrink    a failing run is not made smaller";
 
 struct Options {
@@ -23,6 +25,16 @@ struct Options {
     trace: bool,
     log: bool,
     shrink: bool,
+    bug: Option<Bug>,
+}
+
+impl Options {
+    fn plan(&self, seed: u64) -> Plan {
+        Plan {
+            bug: self.bug,
+            ..Plan::of(seed)
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -59,6 +71,7 @@ fn options() -> Result<Options, String> {
         trace: false,
         log: false,
         shrink: true,
+        bug: None,
     };
     while let Some(word) = words.pop_front() {
         let mut number = || {
@@ -73,6 +86,14 @@ fn options() -> Result<Options, String> {
             "--fresh" => fresh = Some(number()?),
             "--trace" => options.trace = true,
             "--log" => options.log = true,
+            "--planted" => {
+                options.bug = match words.pop_front().as_deref() {
+                    Some("stale") => Some(Bug::StaleReportsBelieved),
+                    Some("unmarked") => Some(Bug::SentBeforeMarked),
+                    Some("early") => Some(Bug::LaneFreedEarly),
+                    other => return Err(format!("no such bug: {other:?}")),
+                };
+            }
             "--no-shrink" => options.shrink = false,
             other => return Err(format!("{other} is not known")),
         }
@@ -92,7 +113,7 @@ fn options() -> Result<Options, String> {
 }
 
 fn one(seed: u64, options: &Options) -> bool {
-    let plan = Plan::of(seed);
+    let plan = options.plan(seed);
     let began = Instant::now();
     let report = run(&plan, options.trace);
     if options.trace {
@@ -148,7 +169,7 @@ fn many(seeds: &[u64], options: &Options) -> u64 {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-                    let plan = Plan::of(*seed);
+                    let plan = options.plan(*seed);
                     let report = run(&plan, false);
                     virtual_ms.fetch_add(report.virtual_ms, Ordering::Relaxed);
                     if let Some(first) = report.wrong.first() {

@@ -7,6 +7,8 @@ use sengu_logic::planted::Bug;
 
 /// Faults end before this, in virtual milliseconds.
 const FAULTS_MS: u64 = 120_000;
+/// Whether commits are applied and not answered. Not yet: what is created so waits in the store until a restart.
+const STORE_MUTE: bool = false;
 const HOUR_MS: i64 = 3_600_000;
 /// The workers' versions.
 pub const VERSIONS: [&str; 2] = ["1.0.0", "1.1.0"];
@@ -19,6 +21,8 @@ pub struct Plan {
     pub targets: u32,
     pub sessions: u32,
     pub wees: u32,
+    /// Processes of logic: one, or one that is active and one that stands by.
+    pub logics: u32,
     pub slots: u32,
     pub instances: u32,
     /// Tasks that go wrong in the worker, in per mille.
@@ -94,6 +98,10 @@ pub enum Fault {
     StoreRefuses {
         ms: u64,
     },
+    /// The active logic alone does not reach the store.
+    StoreCut {
+        ms: u64,
+    },
     StoreSlow {
         commit_ms: u64,
         ms: u64,
@@ -137,6 +145,7 @@ impl Plan {
             targets,
             sessions: random.between(1, 4) as u32,
             wees: random.between(1, 4) as u32,
+            logics: 1 + u32::from(random.chance(400)),
             slots: if large {
                 256
             } else {
@@ -266,13 +275,16 @@ impl Plan {
                 latency_ms: random.between(50, 5_000),
                 ms,
             },
-            19 => Fault::StoreRefuses { ms },
-            20 => Fault::StoreSlow {
+            19 => match random.chance(500) {
+                true => Fault::StoreRefuses { ms },
+                false => Fault::StoreCut { ms },
+            },
+            21 if STORE_MUTE => Fault::StoreMute {
+                commits: random.between(1, 3) as u32,
+            },
+            20..=21 => Fault::StoreSlow {
                 commit_ms: random.between(100, 8_000),
                 ms,
-            },
-            21 => Fault::StoreMute {
-                commits: random.between(1, 3) as u32,
             },
             _ => Fault::Clock {
                 logic: random.chance(500),
@@ -282,6 +294,14 @@ impl Plan {
                 },
             },
         }
+    }
+
+    /// Only logic ended, and began anew: whatever a worker has said by then must be believed.
+    pub fn only_logic_dies(&self) -> bool {
+        let is_death = |(_, fault): &(u64, Fault)| {
+            matches!(fault, Fault::KillLogic { .. } | Fault::StoreSlow { .. })
+        };
+        self.logics == 1 && self.faults.iter().all(is_death)
     }
 
     /// When the last fault is over.
@@ -295,6 +315,7 @@ impl Plan {
                 | Fault::BrokerAway { ms }
                 | Fault::BrokerSlow { ms, .. }
                 | Fault::StoreRefuses { ms }
+                | Fault::StoreCut { ms }
                 | Fault::StoreSlow { ms, .. } => *ms,
                 Fault::BrokerRestart | Fault::StoreMute { .. } | Fault::Clock { .. } => 0,
             }

@@ -72,6 +72,9 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
     if plan.overtaken > 0 {
         add(&|p| p.overtaken = 0);
     }
+    if plan.logics > 1 {
+        add(&|p| p.logics = 1);
+    }
     if plan.wees > 1 {
         add(&|p| p.wees -= 1);
     }

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 use sengu_execution::{Runtime, WeeConfig, WeeHandle};
-use sengu_logic::{Logic, LogicConfig};
+use sengu_logic::leader::{Seat, stand_by};
+use sengu_logic::{Logic, LogicConfig, StartError};
 use sengu_model::kinds::ScheduleSpec;
 use sengu_model::manifest::Manifest;
 use sengu_model::record::API_VERSION;
@@ -25,20 +26,25 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
-/// The party that logic is to the broker.
-pub const LOGIC: &str = "logic";
 /// Nobody asks for anything on this target but the check of progress.
 pub const SPARE: &str = "spare";
+/// With two processes of logic, the other one is active within this.
+const TAKEN_OVER_MS: u64 = 5_000;
 /// A program that has died is looked for this often by what starts it again.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 
+/// One process of logic. Of two, one is the active one and the other stands by.
 pub struct LogicLife {
-    pub life: Arc<Life>,
-    pub traps: Arc<Traps>,
-    /// Once it has started.
-    pub logic: Option<Arc<Logic>>,
+    life: Arc<Life>,
+    traps: Arc<Traps>,
+    /// Once it is the active one.
+    logic: Option<(Arc<Seat>, Arc<Logic>)>,
+    /// Of this life, from 1.
     number: u64,
+    /// How long the next life is waited for.
+    away_ms: u64,
 }
 
 pub struct WeeLife {
@@ -77,14 +83,12 @@ impl std::ops::Deref for Site {
 pub struct Inner {
     pub store: SimStore,
     pub broker: SimBroker,
-    pub logic: Mutex<LogicLife>,
+    logics: Mutex<Vec<LogicLife>>,
     pub wees: Mutex<BTreeMap<u32, WeeLife>>,
     pub asked: Mutex<Acknowledged>,
-    plan: Plan,
+    pub plan: Plan,
     /// Clocks of the wall: of logic and of execution.
     offsets: Mutex<(i64, i64)>,
-    /// How long the next life of logic is waited for.
-    logic_away_ms: Mutex<u64>,
     /// Everything mends, and nothing breaks any more.
     healed: Mutex<bool>,
 }
@@ -94,17 +98,11 @@ impl Site {
         let site = Site(Arc::new(Inner {
             store: SimStore::default(),
             broker: SimBroker::default(),
-            logic: Mutex::new(LogicLife {
-                life: Life::new("no logic", 0),
-                traps: Arc::default(),
-                logic: None,
-                number: 0,
-            }),
+            logics: Mutex::new((0..plan.logics).map(|_| LogicLife::none()).collect()),
             wees: Mutex::default(),
             asked: Mutex::default(),
             plan: plan.clone(),
             offsets: Mutex::new((0, 0)),
-            logic_away_ms: Mutex::new(10),
             healed: Mutex::new(false),
         }));
         site.store.set_mood(|m| m.commit_ms = plan.commit_ms);
@@ -115,8 +113,10 @@ impl Site {
                 wire.overtaken = plan.overtaken;
             });
         }
-        site.start_logic();
-        tokio::spawn(site.clone().restart_logic());
+        for which in 0..plan.logics as usize {
+            site.start_logic(which);
+            tokio::spawn(site.clone().restart_logic(which));
+        }
         for wee in 0..plan.wees {
             site.start_wee(wee);
         }
@@ -125,7 +125,8 @@ impl Site {
 
     fn parties(&self) -> Vec<String> {
         let wees = (0..self.plan.wees).map(wee_name);
-        std::iter::once(LOGIC.to_owned()).chain(wees).collect()
+        let logics = (0..self.plan.logics as usize).map(logic_name);
+        logics.chain(wees).collect()
     }
 
     /// Targets and schedules, as if they had been applied long ago.
@@ -208,43 +209,71 @@ impl Site {
         }
     }
 
-    fn start_logic(&self) {
+    fn start_logic(&self, which: usize) {
         let offset = self.offsets.lock().0;
         let (life, traps, number) = {
-            let mut current = self.logic.lock();
-            let number = current.number + 1;
-            let life = Life::new(&format!("logic/{number}"), offset);
+            let mut logics = self.logics.lock();
+            let number = logics[which].number + 1;
+            let life = Life::new(&format!("{}/{number}", logic_name(which)), offset);
             let traps = Arc::new(Traps::default());
-            *current = LogicLife {
+            logics[which] = LogicLife {
                 life: life.clone(),
                 traps: traps.clone(),
                 logic: None,
                 number,
+                away_ms: 10,
             };
             (life, traps, number)
         };
         note!("{} starts", life.name);
         let config = self.logic_config();
         let store = self.store.seen_by(&life, traps.clone());
-        let broker = self.broker.seen_with_traps(LOGIC, &life, traps);
-        let starting = life.run(async move { Logic::start(config, store, broker).await });
+        let name = logic_name(which);
+        let broker = self.broker.seen_with_traps(&name, &life, traps);
+        let alone = self.plan.logics == 1;
+        let starting = life.run(async move {
+            let seat = match alone {
+                true => Seat::alone(store.as_ref()).await?,
+                false => {
+                    let holder = watch::Sender::new(None);
+                    stand_by(store.as_ref(), &name, "", &holder).await?
+                }
+            };
+            let logic = Logic::start_in(seat.clone(), config, store, broker).await?;
+            Ok::<_, StartError>((seat, logic))
+        });
         let site = self.clone();
         tokio::spawn(async move {
             let started = starting.await;
-            let mut current = site.logic.lock();
-            if current.number != number {
-                return;
-            }
             match started {
-                Some(Ok(logic)) => {
-                    note!("{} has started", life.name);
-                    current.logic = Some(logic);
+                Some(Ok((seat, logic))) => {
+                    note!("{} is active, epoch {}", life.name, seat.epoch);
+                    // Of what the life before it had sent, it knows nothing or only some.
+                    site.orphan_all();
+                    world::with(|w| {
+                        w.epochs += 1;
+                        w.epoch = w.epoch.max(seat.epoch);
+                    });
+                    let mut lost = seat.lost();
+                    {
+                        let mut logics = site.logics.lock();
+                        if logics[which].number != number {
+                            return;
+                        }
+                        logics[which].logic = Some((seat, logic));
+                    }
+                    // Its process ends when it has lost the seat, and begins anew as the one that stands by.
+                    let own = life.clone();
+                    let watching = life.run(async move {
+                        let _ = lost.wait_for(|lost| *lost).await;
+                        note!("{} has lost its seat", own.name);
+                        own.kill();
+                    });
+                    watching.await;
                 }
                 Some(Err(error)) => {
-                    // The process ends, and is started again.
                     note!("{} did not start: {error}", life.name);
-                    drop(current);
-                    *site.logic_away_ms.lock() = 1_000;
+                    site.logics.lock()[which].away_ms = 1_000;
                     life.kill();
                 }
                 None => {}
@@ -253,18 +282,25 @@ impl Site {
     }
 
     /// What starts logic again when it has died.
-    async fn restart_logic(self) {
+    async fn restart_logic(self, which: usize) {
         loop {
             tokio::time::sleep(WATCH_EVERY).await;
-            let dead = self.logic.lock().life.is_dead();
+            let (dead, away_ms) = {
+                let logics = self.logics.lock();
+                (logics[which].life.is_dead(), logics[which].away_ms)
+            };
             if dead {
                 self.orphan_all();
-                let wait = *self.logic_away_ms.lock();
-                tokio::time::sleep(Duration::from_millis(wait)).await;
-                *self.logic_away_ms.lock() = 10;
-                self.start_logic();
+                tokio::time::sleep(Duration::from_millis(away_ms)).await;
+                self.start_logic(which);
             }
         }
+    }
+
+    /// The process of logic that is active, or else the first.
+    fn active(&self) -> usize {
+        let logics = self.logics.lock();
+        logics.iter().position(LogicLife::is_active).unwrap_or(0)
     }
 
     fn start_wee(&self, number: u32) {
@@ -310,7 +346,6 @@ impl Site {
                 _handle: None,
             },
         );
-        world::with(|w| w.out_of_touch.remove(&name));
         tokio::spawn(started);
     }
 
@@ -336,11 +371,7 @@ impl Site {
 
     /// Asks as people do: of the logic that is there, and without a second try.
     async fn ask(&self, ask: Ask) {
-        let (life, logic) = {
-            let current = self.logic.lock();
-            (current.life.clone(), current.logic.clone())
-        };
-        let Some(logic) = logic else {
+        let Some((life, logic)) = self.logic_now() else {
             note!("nobody is there to ask for {ask:?}");
             return;
         };
@@ -490,25 +521,50 @@ impl Site {
         let sleep = |ms| tokio::time::sleep(Duration::from_millis(ms));
         match fault {
             Fault::KillLogic { at, away_ms } => {
-                *self.logic_away_ms.lock() = away_ms;
-                let current = self.logic.lock();
-                match at {
-                    Some(boundary) => current.traps.set(Some(boundary)),
-                    None => current.life.kill(),
+                {
+                    let which = self.active();
+                    let mut logics = self.logics.lock();
+                    logics[which].away_ms = away_ms;
+                    match at {
+                        Some(boundary) => logics[which].traps.set(Some(boundary)),
+                        None => logics[which].life.kill(),
+                    }
+                }
+                if at.is_none() {
+                    self.other_takes_over().await;
                 }
             }
             Fault::HoldLogic { ms } => {
-                let life = self.logic.lock().life.clone();
+                let which = self.active();
+                let life = self.logics.lock()[which].life.clone();
                 self.orphan_all();
                 life.hold();
-                sleep(ms).await;
+                if ms > TAKEN_OVER_MS {
+                    self.other_takes_over().await;
+                    sleep(ms - TAKEN_OVER_MS).await;
+                } else {
+                    sleep(ms).await;
+                }
                 self.orphan_all();
                 note!("{} wakes", life.name);
                 life.wake();
             }
+            Fault::StoreCut { ms } => {
+                let which = self.active();
+                let traps = self.logics.lock()[which].traps.clone();
+                traps.cut_from_store(true);
+                if ms > TAKEN_OVER_MS {
+                    self.other_takes_over().await;
+                    sleep(ms - TAKEN_OVER_MS).await;
+                } else {
+                    sleep(ms).await;
+                }
+                traps.cut_from_store(false);
+            }
             Fault::KillWee { wee, away_ms } => {
                 self.kill_wee(wee);
                 sleep(away_ms).await;
+                self.out_of_touch(&wee_name(wee), false);
                 let dead = self.wees.lock().get(&wee).is_none_or(|w| w.life.is_dead());
                 if dead && !*self.healed.lock() {
                     self.start_wee(wee);
@@ -527,7 +583,7 @@ impl Site {
             }
             Fault::Cut { party, how, ms } => {
                 let name = match party {
-                    0 => LOGIC.to_owned(),
+                    0 => logic_name(self.active()),
                     n => wee_name(n - 1),
                 };
                 self.touch_of(&name, true);
@@ -592,7 +648,9 @@ impl Site {
             *offsets
         };
         if logic {
-            self.logic.lock().life.set_clock(offsets.0);
+            for logic in self.logics.lock().iter() {
+                logic.life.set_clock(offsets.0);
+            }
         } else {
             for wee in self.wees.lock().values() {
                 wee.life.set_clock(offsets.1);
@@ -610,7 +668,7 @@ impl Site {
 
     /// Whoever is cut off from logic, or logic from them.
     fn touch_of(&self, party: &str, lost: bool) {
-        if party == LOGIC {
+        if party.starts_with("logic") {
             self.orphan_all();
             for wee in 0..self.plan.wees {
                 self.out_of_touch(&wee_name(wee), lost);
@@ -623,9 +681,10 @@ impl Site {
     fn out_of_touch(&self, wee: &str, lost: bool) {
         world::with(|w| {
             w.targets.orphan(wee);
-            match lost {
-                true => w.out_of_touch.insert(wee.to_owned()),
-                false => w.out_of_touch.remove(wee),
+            let times = w.out_of_touch.entry(wee.to_owned()).or_default();
+            *times = match lost {
+                true => *times + 1,
+                false => times.saturating_sub(1),
             };
         });
     }
@@ -641,6 +700,15 @@ impl Site {
         note!("all mends");
         *self.healed.lock() = true;
         world::with(|w| w.mischief = 0);
+        // Tasks must be begun by a time that another machine's clock has given: with clocks that are an hour apart
+        // nothing bad happens, and nothing at all.
+        *self.offsets.lock() = (0, 0);
+        for logic in self.logics.lock().iter() {
+            logic.life.set_clock(0);
+        }
+        for wee in self.wees.lock().values() {
+            wee.life.set_clock(0);
+        }
         self.broker.heal();
         self.store.lose_answers(0);
         let usual = self.plan.commit_ms;
@@ -649,10 +717,10 @@ impl Site {
             mood.commit_ms = usual;
             mood.read_ms = 0;
         });
-        {
-            let current = self.logic.lock();
-            current.traps.set(None);
-            current.life.wake();
+        for logic in self.logics.lock().iter() {
+            logic.traps.set(None);
+            logic.traps.cut_from_store(false);
+            logic.life.wake();
         }
         for wee in 0..self.plan.wees {
             let life = self.wees.lock().get(&wee).map(|w| w.life.clone());
@@ -664,12 +732,45 @@ impl Site {
         world::with(|w| w.out_of_touch.clear());
     }
 
-    /// The logic that is there, if it has started.
+    /// The active logic.
     pub fn logic_now(&self) -> Option<(Arc<Life>, Arc<Logic>)> {
-        let current = self.logic.lock();
-        let logic = current.logic.clone()?;
-        (!current.life.is_dead()).then(|| (current.life.clone(), logic))
+        let logics = self.logics.lock();
+        let active = logics.iter().find(|l| l.is_active())?;
+        let (_, logic) = active.logic.as_ref()?;
+        Some((active.life.clone(), logic.clone()))
     }
+
+    /// With nothing else broken, the one that stands by is active soon.
+    async fn other_takes_over(&self) {
+        tokio::time::sleep(Duration::from_millis(TAKEN_OVER_MS)).await;
+        let alone = self.plan.logics == 1 || self.plan.faults.len() > 1;
+        let active = self.logics.lock().iter().any(LogicLife::is_active);
+        if !alone && !active {
+            let what = format!("nobody took over within {TAKEN_OVER_MS} ms");
+            world::with(|w| w.targets.wrong.push(what));
+        }
+    }
+}
+
+impl LogicLife {
+    fn none() -> LogicLife {
+        LogicLife {
+            life: Life::new("no logic", 0),
+            traps: Arc::default(),
+            logic: None,
+            number: 0,
+            away_ms: 10,
+        }
+    }
+
+    fn is_active(&self) -> bool {
+        let holds = |(seat, _): &(Arc<Seat>, Arc<Logic>)| seat.holds();
+        !self.life.is_dead() && !self.life.is_held() && self.logic.as_ref().is_some_and(holds)
+    }
+}
+
+pub fn logic_name(number: usize) -> String {
+    format!("logic-{number}")
 }
 
 fn set(wire: &mut Wire, how: Cut, on: bool) {

@@ -2,7 +2,7 @@
 
 use crate::life::elapsed_ms;
 use sengu_model::{Effect, TaskId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One device.
 #[derive(Debug, Default)]
@@ -37,18 +37,31 @@ pub struct Happened {
 pub struct Targets {
     pub all: BTreeMap<String, Target>,
     sessions: u64,
+    /// Attempts that a worker was given.
+    begun: BTreeSet<(TaskId, String)>,
     pub wrong: Vec<String>,
     pub effects: u64,
     pub overlaps_excused: u64,
 }
 
 impl Targets {
-    pub fn open(&mut self, name: &str, session: Session) -> u64 {
+    pub fn open(&mut self, name: &str, fence: &str, mut session: Session, effect: Effect) -> u64 {
         self.sessions += 1;
         let target = self.all.entry(name.to_owned()).or_default();
-        // A message that comes twice may be done twice at once where that does no harm; it is counted, not forbidden.
-        let again = target.open.values().any(|s| s.task == session.task);
-        let excused = again || target.open.values().any(|s| s.orphan) || session.orphan;
+        if !self.begun.insert((session.task, fence.to_owned())) {
+            // A message that comes twice may be done twice where that does no harm: whichever ends first counts, and of
+            // the other one nobody knows.
+            if !effect.repeatable() {
+                self.wrong.push(format!(
+                    "{} {fence} ({effect:?}) was handed to workers twice",
+                    session.task
+                ));
+            }
+            session.orphan = true;
+            let same = target.open.values_mut().filter(|s| s.task == session.task);
+            same.for_each(|s| s.orphan = true);
+        }
+        let excused = target.open.values().any(|s| s.orphan) || session.orphan;
         let sessions = target.open.len() as u32 + 1;
         if sessions > target.limit {
             let what = format!(
@@ -117,6 +130,20 @@ impl Targets {
             for session in target.open.values_mut().filter(|s| s.wee == wee) {
                 session.orphan = true;
             }
+        }
+    }
+
+    /// Whether the session is of somebody who is in touch.
+    pub fn is_known(&self, name: &str, session: u64) -> bool {
+        let target = self.all.get(name);
+        let session = target.and_then(|t| t.open.get(&session));
+        session.is_some_and(|s| !s.orphan)
+    }
+
+    pub fn orphan_one(&mut self, name: &str, session: u64) {
+        let target = self.all.get_mut(name);
+        if let Some(session) = target.and_then(|t| t.open.get_mut(&session)) {
+            session.orphan = true;
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::life::Life;
 use crate::world::note;
 use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Boundary {
@@ -24,16 +25,28 @@ impl Boundary {
 }
 
 #[derive(Debug, Default)]
-pub struct Traps(Mutex<Option<Boundary>>);
+pub struct Traps {
+    set: Mutex<Option<Boundary>>,
+    cut_from_store: AtomicBool,
+}
 
 impl Traps {
     pub fn set(&self, boundary: Option<Boundary>) {
-        *self.0.lock() = boundary;
+        *self.set.lock() = boundary;
+    }
+
+    /// This life alone does not reach the store.
+    pub fn cut_from_store(&self, cut: bool) {
+        self.cut_from_store.store(cut, Ordering::Relaxed);
+    }
+
+    pub fn is_cut_from_store(&self) -> bool {
+        self.cut_from_store.load(Ordering::Relaxed)
     }
 
     async fn spring(&self, at: Boundary, life: &Life) {
         let sprung = {
-            let mut trap = self.0.lock();
+            let mut trap = self.set.lock();
             let sprung = *trap == Some(at);
             if sprung {
                 *trap = None;

@@ -19,6 +19,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 const PIPE_BYTES: usize = 1 << 20;
+/// A worker reckons its timeout from receipt, and its WEE from the hand-over, a little before.
+const GIVEN_UP_EARLY_MS: u64 = 500;
 
 /// The runtime of one WEE. Its instances end with the WEE's process.
 #[derive(Clone)]
@@ -270,9 +272,20 @@ impl Job {
         let effect = effect_of(&self.frame.action);
         let (id, target) = (self.frame.id, self.frame.target.name.clone());
         let (number, way, ms) = world::with(|w| {
-            let orphan = w.out_of_touch.contains(&self.wee);
+            let lost = w
+                .out_of_touch
+                .get(&self.wee)
+                .is_some_and(|times| *times > 0);
+            // Sent by a life of logic that another one has followed.
+            let epoch = self
+                .frame
+                .fence
+                .split('.')
+                .next()
+                .and_then(|e| e.parse().ok());
+            let orphan = lost || epoch.is_some_and(|epoch: u64| epoch < w.epoch);
             let session = Session::of(id, effect.changes(), &self.wee, orphan);
-            let number = w.targets.open(&target, session);
+            let number = w.targets.open(&target, &self.frame.fence, session, effect);
             let way = way(w);
             (number, way, w.random.between(3, 400))
         });
@@ -323,8 +336,7 @@ impl Job {
             }
             Way::DiesBefore => return self.die(),
             Way::HangsBefore => {
-                // It neither ends nor does anything; only its end closes the session.
-                std::future::pending::<()>().await;
+                self.hang(&opened).await;
             }
             _ => {}
         }
@@ -332,13 +344,17 @@ impl Job {
         tokio::time::sleep(Duration::from_millis(ms / 2)).await;
         match way {
             Way::DiesAfter => return self.die(),
-            Way::HangsAfter => std::future::pending::<()>().await,
+            Way::HangsAfter => self.hang(&opened).await,
             Way::Late => {
                 tokio::time::sleep(Duration::from_millis(self.frame.timeout_ms + 500)).await;
             }
             _ => {}
         }
+        let known = world::with(|w| w.targets.is_known(&target, number));
         drop(opened);
+        if known && self.frame.probe.is_none() {
+            world::with(|w| w.said_done.insert(id));
+        }
         let outcome = self.good_end(effect, way, &target);
         self.answer(outcome);
     }
@@ -371,6 +387,14 @@ impl Job {
             fence: self.frame.fence.clone(),
             outcome,
         });
+    }
+
+    /// It neither ends nor does anything; only its end closes the session. Its WEE gives it up before that.
+    async fn hang(&self, opened: &Opened) {
+        let given_up = self.frame.timeout_ms + 2 * limits::TIMEOUT_GRACE_MS - GIVEN_UP_EARLY_MS;
+        tokio::time::sleep(Duration::from_millis(given_up)).await;
+        world::with(|w| w.targets.orphan_one(&opened.target, opened.number));
+        std::future::pending::<()>().await;
     }
 
     fn die(&self) {

@@ -3,8 +3,9 @@
 use crate::life::elapsed_ms;
 use crate::random::Random;
 use crate::target::Targets;
+use sengu_model::TaskId;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
 /// Lines kept of one run; beyond these only the hash goes on.
@@ -14,7 +15,12 @@ pub struct World {
     pub random: Random,
     pub targets: Targets,
     /// WEEs that cannot be heard, or cannot hear, at present.
-    pub out_of_touch: BTreeSet<String>,
+    pub out_of_touch: BTreeMap<String, u32>,
+    /// Lives of logic that were active, and the newest epoch.
+    pub epochs: u64,
+    pub epoch: u64,
+    /// Tasks whose worker has said `done` while nobody was out of touch.
+    pub said_done: BTreeSet<TaskId>,
     /// How badly workers behave, in per mille of tasks; 0 once faults are over.
     pub mischief: u64,
     trace: Trace,
@@ -37,7 +43,10 @@ pub fn create(seed: u64, mischief: u64, keep_trace: bool) {
     WORLD.set(Some(World {
         random: Random::stream(seed, "world"),
         targets: Targets::default(),
-        out_of_touch: BTreeSet::new(),
+        out_of_touch: BTreeMap::new(),
+        epochs: 0,
+        epoch: 0,
+        said_done: BTreeSet::new(),
         mischief,
         trace: Trace {
             keep: keep_trace,

@@ -39,6 +39,9 @@ impl Default for Mood {
     }
 }
 
+/// Who is cut off from the store is told so after this.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+
 type Waiting = (Batch, oneshot::Sender<Result<Committed, StoreError>>);
 
 #[derive(Default)]
@@ -151,12 +154,21 @@ struct Seen {
 }
 
 impl Seen {
+    async fn reach(&self) -> Result<(), StoreError> {
+        if self.traps.is_cut_from_store() {
+            tokio::time::sleep(CONNECT_MAX).await;
+            return Err(unavailable());
+        }
+        Ok(())
+    }
+
     fn reading<'a, T: Send + 'a>(
         &'a self,
         read: impl FnOnce(&State) -> T + Send + 'a,
     ) -> BoxFuture<'a, Result<T, StoreError>> {
         async move {
             self.store.wait().await;
+            self.reach().await?;
             self.store.read(read)
         }
         .boxed()
@@ -167,6 +179,7 @@ impl Store for Seen {
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
         async move {
             self.traps.before_commit(&self.life).await;
+            self.reach().await?;
             let (reply, answer) = oneshot::channel();
             self.store.0.lock().queue.push((batch, reply));
             self.store.begin_flush();
@@ -264,6 +277,7 @@ impl Store for Seen {
 
     fn retain(&self, retention: Retention) -> BoxFuture<'_, Result<u64, StoreError>> {
         async move {
+            self.reach().await?;
             let mut inner = self.store.0.lock();
             match inner.mood.refuses {
                 true => Err(unavailable()),
