@@ -10,6 +10,7 @@ pub mod image;
 pub mod instance;
 pub mod process;
 pub mod release;
+pub mod servers;
 pub mod wee;
 
 pub use engine::Engine;

@@ -170,6 +170,28 @@ impl Address {
         Ok(())
     }
 
+    /// The URL again, without the password.
+    pub fn url(&self) -> String {
+        use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let mut url = format!("{}{}://", self.scheme.as_str(), if self.tls { "s" } else { "" });
+        if let Some(user) = &self.user {
+            url.push_str(&encoded(user));
+            url.push('@');
+        }
+        match self.host.contains(':') {
+            true => url.push_str(&format!("[{}]:{}", self.host, self.port)),
+            false => url.push_str(&format!("{}:{}", self.host, self.port)),
+        }
+        if let Some(path) = &self.path {
+            url.push('/');
+            url.push_str(&encoded(path));
+        }
+        url.push_str("?prefix=");
+        url.push_str(&self.prefix);
+        url
+    }
+
     /// Whether it is on this machine.
     pub fn is_loopback(&self) -> bool {
         self.host == "localhost"
@@ -228,7 +250,10 @@ mod tests {
             assert!(!format!("{address:?}").contains("p@ss"));
         }
         let address = Address::parse("amqps://u:p%40ss@h/v?prefix=lab").unwrap();
-        assert_eq!(address.password.unwrap().reveal(), "p@ss");
+        let again = Address::parse(&address.url()).unwrap();
+        assert!(again.password.is_none());
+        assert_eq!((&again.path, &again.prefix), (&address.path, &address.prefix));
+        assert_eq!(address.password.as_ref().unwrap().reveal(), "p@ss");
         assert_eq!(
             (address.prefix.as_str(), address.path.as_deref()),
             ("lab", Some("v"))

@@ -5,10 +5,11 @@
 use base64::Engine as _;
 use futures::StreamExt as _;
 use sengu_model::Problem;
+use sengu_model::problem::Code;
 use serde::{Serialize, de::DeserializeOwned};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// To open a connection. The server is near; a person waits.
@@ -204,7 +205,10 @@ fn file_error(path: &Path, source: std::io::Error) -> ClientError {
 pub struct Client {
     http: reqwest::Client,
     connect: Connect,
-    base: String,
+    /// Servers that share a store; one of them is the active one.
+    bases: Vec<String>,
+    /// The one that answered last.
+    at: Arc<AtomicUsize>,
     token: Option<String>,
 }
 
@@ -215,7 +219,12 @@ impl Client {
     /// # Errors
     /// When no server is known, or its token or CA file cannot be read. Nothing is sent yet.
     pub fn find(connect: &Connect) -> Result<Client> {
-        let (base, _) = connect.endpoint()?;
+        let (server, _) = connect.endpoint()?;
+        let bases: Vec<String> = server
+            .split(',')
+            .map(|base| base.trim().trim_end_matches('/').to_owned())
+            .filter(|base| !base.is_empty())
+            .collect();
         // Only plain text to loopback is common; the provider is needed as soon as a client is built.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
@@ -229,7 +238,7 @@ impl Client {
             let pem = std::fs::read(path).map_err(|e| file_error(path, e))?;
             let roots = reqwest::Certificate::from_pem_bundle(&pem).map_err(ClientError::Build)?;
             builder = builder.tls_certs_only(roots);
-        } else if base.starts_with("http://") {
+        } else if bases.iter().all(|base| base.starts_with("http://")) {
             // Without this the system's certificates would be read for nothing.
             builder = builder.tls_certs_only([]);
         }
@@ -237,8 +246,15 @@ impl Client {
             http: builder.build().map_err(ClientError::Build)?,
             connect: connect.clone(),
             token: connect.token()?,
-            base,
+            bases,
+            at: Arc::default(),
         })
+    }
+
+    /// The server that answered last.
+    fn base(&self) -> &str {
+        let at = self.at.load(Ordering::Relaxed) % self.bases.len().max(1);
+        self.bases.get(at).map_or("", String::as_str)
     }
 
     /// Reads endpoint and token again: after a restart the server may listen elsewhere.
@@ -254,7 +270,7 @@ impl Client {
         path: &str,
         query: Query,
     ) -> reqwest::RequestBuilder {
-        let mut url = format!("{}{path}", self.base);
+        let mut url = format!("{}{path}", self.base());
         for (i, (key, value)) in query.iter().enumerate() {
             url.push(if i == 0 { '?' } else { '&' });
             url.push_str(key);
@@ -268,9 +284,42 @@ impl Client {
         }
     }
 
+    /// Sends it to the active one of the servers: one that stands by, or cannot be reached, has done nothing.
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response> {
+        let mut request = request;
+        for _ in 1..self.bases.len() {
+            let Some(again) = request.try_clone() else {
+                break;
+            };
+            let sent = self.send_once(request).await;
+            let elsewhere = match &sent {
+                Err(ClientError::Unreachable { .. }) => true,
+                Err(ClientError::Problem(p)) => p.code == Code::Standby,
+                _ => false,
+            };
+            if !elsewhere {
+                return sent;
+            }
+            request = self.turn_to_next(again)?;
+        }
+        self.send_once(request).await
+    }
+
+    /// The same request for the next server.
+    fn turn_to_next(&self, request: reqwest::RequestBuilder) -> Result<reqwest::RequestBuilder> {
+        let (client, request) = request.build_split();
+        let mut request = request.map_err(ClientError::Build)?;
+        self.at.fetch_add(1, Ordering::Relaxed);
+        let url = format!("{}{}", self.base(), &request.url()[url::Position::BeforePath..]);
+        if let Ok(url) = url.parse() {
+            *request.url_mut() = url;
+        }
+        Ok(reqwest::RequestBuilder::from_parts(client, request))
+    }
+
+    async fn send_once(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response> {
         let answer = request.send().await.map_err(|source| {
-            let url = self.base.clone();
+            let url = self.base().to_owned();
             let source = source.without_url();
             if source.is_connect() || source.is_builder() {
                 ClientError::Unreachable { url, source }
@@ -286,7 +335,7 @@ impl Client {
         match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) => Err(ClientError::Problem(Box::new(problem))),
             Err(_) => Err(ClientError::Strange {
-                url: self.base.clone(),
+                url: self.base().to_owned(),
                 status,
                 start: String::from_utf8_lossy(&body).chars().take(200).collect(),
             }),
@@ -295,7 +344,7 @@ impl Client {
 
     async fn body(&self, answer: reqwest::Response) -> Result<Vec<u8>> {
         let broken = |source: reqwest::Error| ClientError::Broken {
-            url: self.base.clone(),
+            url: self.base().to_owned(),
             source: source.without_url(),
         };
         Ok(answer.bytes().await.map_err(broken)?.to_vec())
@@ -307,7 +356,7 @@ impl Client {
         // An empty body (204) reads as null.
         let text: &[u8] = if body.is_empty() { b"null" } else { &body };
         serde_json::from_slice(text).map_err(|source| ClientError::Shape {
-            url: self.base.clone(),
+            url: self.base().to_owned(),
             source,
         })
     }
@@ -371,14 +420,14 @@ impl Client {
                 Err(_) if taken.load(Ordering::Relaxed) > before => {}
                 Err(_) => {
                     return Err(ClientError::Stalled {
-                        url: self.base.clone(),
+                        url: self.base().to_owned(),
                         seconds: ANSWER_MAX.as_secs(),
                     });
                 }
             }
         };
         serde_json::from_slice(&body).map_err(|source| ClientError::Shape {
-            url: self.base.clone(),
+            url: self.base().to_owned(),
             source,
         })
     }
@@ -428,7 +477,7 @@ impl Client {
             .header("accept", "text/event-stream");
         let answer = self.send(request).await?;
         Ok(Events {
-            url: self.base.clone(),
+            url: self.base().to_owned(),
             chunks: Box::pin(answer.bytes_stream()),
             reader: EventReader::default(),
         })

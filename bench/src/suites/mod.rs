@@ -2,6 +2,7 @@
 
 mod backlog;
 mod bad;
+mod engines;
 mod fleet;
 mod flips;
 mod idle;
@@ -23,10 +24,14 @@ pub struct Suite {
     pub run: fn(&Bench, &mut Report) -> Result<()>,
 }
 
-pub const ALL: [Suite; 12] = [
+pub const ALL: [Suite; 13] = [
     Suite {
         name: "pipeline",
         run: pipeline::run,
+    },
+    Suite {
+        name: "engines",
+        run: engines::run,
     },
     Suite {
         name: "latency",

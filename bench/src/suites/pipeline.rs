@@ -52,13 +52,13 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-struct Load {
-    per_s: f64,
+pub(super) struct Load {
+    pub(super) per_s: f64,
     system_us: f64,
     all_us: f64,
 }
 
-fn load(server: &Server, report: &mut Report, name: &str, action: &str, n: usize) -> Result<Load> {
+pub(super) fn load(server: &Server, report: &mut Report, name: &str, action: &str, n: usize) -> Result<Load> {
     let requests = tasks::requests(action, TARGETS, PER_REQUEST);
     let mut client = server.client()?;
     // Starts the worker, and fills what is filled once.

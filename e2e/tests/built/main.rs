@@ -6,6 +6,7 @@ mod cli;
 mod disk_full;
 mod faults;
 mod flips;
+mod grown;
 mod images;
 mod instance;
 mod kills;

@@ -1,6 +1,6 @@
-//! `sengu config view`: which server and token would be used, and where each was found.
+//! `sengu config`: whether sengu could run as configured (see `config_check`), and which server and token would be used, and where each was found.
 
-use super::Context;
+use super::{Context, config_check};
 use crate::exit::Exit;
 use crate::output::{self, FormatArg};
 use serde_json::json;
@@ -14,6 +14,8 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    /// Whether sengu could run with its configuration: looks at store and interconnect without changing anything
+    Check(config_check::Args),
     /// Which server and token would be used, and where each was found
     View {
         #[command(flatten)]
@@ -22,9 +24,10 @@ enum Verb {
 }
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
-    let Verb::View {
-        output: FormatArg { format },
-    } = &args.verb;
+    let format = match &args.verb {
+        Verb::Check(args) => return config_check::run(args, context),
+        Verb::View { output } => &output.format,
+    };
     let connect = &context.connect;
     let (server, from) = match connect.endpoint() {
         Ok((server, from)) => (Some(server), from),

@@ -5,6 +5,7 @@ mod cancel;
 mod changes;
 mod completions;
 mod config;
+mod config_check;
 mod cordon;
 mod delete;
 mod demo;

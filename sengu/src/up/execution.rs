@@ -1,10 +1,12 @@
 //! The execution role: a WEE in the process of logic, or in one of its own that joins it.
 
 use super::files::private_folder;
-use super::join::{self, Join};
+use super::interconnect::Addresses;
+use super::join::{self, Join, Place};
 use super::{Settings, version};
+use crate::config::Config;
 use crate::drivers;
-use crate::drivers::brokers::link::LinkBroker;
+use crate::drivers::brokers::link::{JoinToken, LinkBroker, LinkUrl};
 use crate::images::Bundled;
 use anyhow::{Context as _, Result, bail};
 use rustls::RootCertStore;
@@ -77,30 +79,23 @@ fn runtimes(settings: &Settings, data: &Path) -> Result<Vec<Arc<dyn Runtime>>> {
 ///
 /// # Errors
 /// When it cannot join.
-pub async fn run(settings: Settings, data: &Path, joined: Join) -> Result<()> {
+pub async fn run(settings: Settings, config: &Config, data: &Path, joined: Join) -> Result<()> {
     private_folder(data)?;
     let _one = one_at_a_time(data)?;
-    let Join {
-        url,
-        token,
-        seal_key,
-        ca,
-    } = joined;
-    let ca = ca.as_deref().map(authorities).transpose()?;
-    let shown = url.to_string();
-    let broker = LinkBroker::connect(url, settings.wee.clone(), token, ca);
-    eprintln!("sengu {} joins {shown} as wee/{}", version(), settings.wee);
-    if let Err(error) = broker.until_joined(JOIN_WAIT).await {
-        use drivers::brokers::link::LinkError as E;
-        // Waiting does not mend these.
-        if matches!(
-            *error,
-            E::Token | E::Impostor | E::Version { .. } | E::NotLoopback { .. } | E::NoAuthority
-        ) {
-            bail!("join {shown}: {error}");
+    let Join { place, seal_key } = joined;
+    let place = match &config.interconnect {
+        // Its own file may know another way to the same brokers.
+        Some(interconnect) => Place::Brokers(Addresses::read(interconnect)?),
+        None => place,
+    };
+    let broker = match place {
+        Place::Link { url, token, ca } => link(&settings, url, token, ca.as_deref()).await?,
+        Place::Brokers(addresses) => {
+            let shown = &addresses.tasks;
+            eprintln!("sengu {} joins {shown} as wee/{}", version(), settings.wee);
+            addresses.open(&format!("wee {}", settings.wee)).await?.broker
         }
-        tracing::warn!(%error, "not joined yet; trying on");
-    }
+    };
     let bundled = match &settings.workers {
         folder if folder.is_dir() => crate::images::find(folder)?,
         _ => Bundled::default(),
@@ -120,8 +115,32 @@ pub async fn run(settings: Settings, data: &Path, joined: Join) -> Result<()> {
     }
 }
 
+async fn link(
+    settings: &Settings,
+    url: LinkUrl,
+    token: JoinToken,
+    ca: Option<&Path>,
+) -> Result<Arc<dyn Broker>> {
+    let ca = ca.map(authorities).transpose()?;
+    let shown = url.to_string();
+    let broker = LinkBroker::connect(url, settings.wee.clone(), token, ca);
+    eprintln!("sengu {} joins {shown} as wee/{}", version(), settings.wee);
+    if let Err(error) = broker.until_joined(JOIN_WAIT).await {
+        use drivers::brokers::link::LinkError as E;
+        // Waiting does not mend these.
+        if matches!(
+            *error,
+            E::Token | E::Impostor | E::Version { .. } | E::NotLoopback { .. } | E::NoAuthority
+        ) {
+            bail!("join {shown}: {error}");
+        }
+        tracing::warn!(%error, "not joined yet; trying on");
+    }
+    Ok(broker)
+}
+
 /// Becomes the program that is installed now, with the same arguments. Comes back only when that fails.
-fn again() -> anyhow::Error {
+pub fn again() -> anyhow::Error {
     use std::os::unix::process::CommandExt as _;
     let mut arguments = std::env::args_os();
     // As it was called, so that a link to another version is followed.

@@ -3,15 +3,19 @@
 use super::files::{private_folder, seal_key, token, write_private};
 use super::{Settings, ended_by, execution, join, version};
 use crate::config::Config;
-use crate::drivers;
+use super::interconnect::Addresses;
 use crate::drivers::brokers::link::{self, JoinToken, Listener};
-use anyhow::{Context as _, Result, bail};
+use crate::drivers::brokers::mqtt;
+use anyhow::{Context as _, Result};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use sengu_interconnect::{Broker, MemoryBroker};
+use sengu_interconnect::events::Followers;
+use sengu_interconnect::{Broker, MemoryBroker, address};
 use sengu_logic::api::serve::{Tls, TlsFiles, may_listen, serve};
-use sengu_logic::{Logic, LogicConfig};
-use sengu_store::{Store, StoreError};
+use sengu_logic::api::standby;
+use sengu_logic::leader::{self, Seat};
+use sengu_logic::{Follower, Logic, LogicConfig};
+use sengu_store::Store;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,50 +39,93 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
     };
 
     private_folder(data)?;
-    let store = drivers::stores::sqlite::SqliteStore::open(&data.join("store"));
-    let store: Arc<dyn Store> = match store {
-        Ok(store) => Arc::new(store),
-        Err(StoreError::InUse { .. }) => bail!(
-            "another sengu runs on {}: end it, or give this one its own directory with --data",
-            data.display()
-        ),
-        Err(e) => return Err(e).context("open the store"),
-    };
-    let blobs = drivers::stores::directory::DirectoryBlobs::open(&data.join("blobs"))
-        .context("open the store of images")?;
+    let listen = settings.listen;
+    let listener = TcpListener::bind(listen).with_context(|| format!("listen on {listen}"))?;
+    let address = listener
+        .local_addr()
+        .context("read the listener's address")?;
+    let here = url_of(address, tls.is_some());
     let token = token(&data.join("token"))?;
+    let opened = tokio::select! {
+        opened = super::store::open(config.store.as_ref(), data) => opened?,
+        signal = ended_by() => {
+            tracing::info!(signal = signal?, "ended before the store was there");
+            return Ok(());
+        }
+    };
+    let super::store::Opened {
+        store,
+        blobs,
+        shared,
+    } = opened;
     let sealed = !store
         .records("Secret", None, 1)
         .await
         .context("read the store")?
         .is_empty();
     let seal_key = seal_key(&data.join("seal.key"), sealed)?;
-    let listen = settings.listen;
-    let listener = TcpListener::bind(listen).with_context(|| format!("listen on {listen}"))?;
-    let address = listener
-        .local_addr()
-        .context("read the listener's address")?;
-
+    if shared {
+        super::store::check_seal_key(store.as_ref(), &seal_key, data).await?;
+    }
     let bundled = crate::images::find(&settings.workers)?;
     if bundled.offers.is_empty() {
         tracing::warn!(folder = %settings.workers.display(), "no worker came with this program");
     }
-    let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new());
+    let seat = match shared {
+        false => Seat::alone(store.as_ref()).await.context("use the store")?,
+        true => {
+            // Whoever asks is told that another one is the active one.
+            write_private(&data.join("endpoint"), format!("{here}\n").as_bytes())?;
+            let stood = stand_by(&settings, config, &store, &here, &listener, tls.clone());
+            match stood.await? {
+                Some(seat) => seat,
+                None => return Ok(()), // ended while it stood by
+            }
+        }
+    };
+    let name = config.name.clone().unwrap_or_else(super::host_name);
+    let addresses = config
+        .interconnect
+        .as_ref()
+        .map(Addresses::read)
+        .transpose()?;
+    let (broker, mut followers) = match &addresses {
+        None => (Arc::new(MemoryBroker::new()) as Arc<dyn Broker>, Vec::new()),
+        Some(addresses) => {
+            let opened = addresses.open(&format!("logic {name}")).await?;
+            let follower = |to| Follower {
+                name: "broker".to_owned(),
+                to,
+            };
+            (
+                opened.broker,
+                opened.followers.into_iter().map(follower).collect(),
+            )
+        }
+    };
+    if let Some(listener) = listen_mqtt(config, data, &token, files.as_ref())? {
+        followers.push(Follower {
+            name: "listener".to_owned(),
+            to: listener,
+        });
+    }
     let mut roles = vec!["logic".to_owned()];
     if settings.execution {
         roles.push("execution".to_owned());
     }
-    let logic = Logic::start(
+    let mut lost = seat.lost();
+    let logic = Logic::start_in(
+        seat,
         LogicConfig {
             seal_key: seal_key.clone(),
             token,
             bundled: bundled.offers.clone(),
             bundles: Arc::new(bundled.clone()),
-            blobs: Arc::new(blobs),
+            blobs,
             sengu_version: version(),
             roles,
             retention_ms: config.retention.map_or(RETENTION_DEFAULT_MS, |r| r.ms),
-            followers: Vec::new(),
+            followers,
         },
         store,
         broker.clone(),
@@ -88,14 +135,20 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
         logic.shared.revision.subscribe(),
     ));
     let (stop, stopping) = watch::channel(false);
-    let joined = joinable(
-        &settings,
-        data,
-        &broker,
-        &seal_key,
-        files.as_ref(),
-        &stopping,
-    )?;
+    let joined = match &addresses {
+        None => joinable(
+            &settings,
+            data,
+            &broker,
+            &seal_key,
+            files.as_ref(),
+            &stopping,
+        )?,
+        Some(addresses) => {
+            join::write_brokers(&data.join("join"), addresses, &seal_key)?;
+            Vec::new()
+        }
+    };
     let wee = match settings.execution {
         true => Some(execution::start(
             &settings, data, broker, &bundled, seal_key, true,
@@ -103,16 +156,8 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
         false => None,
     };
 
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    // A listener on all addresses is reached here by loopback.
-    let here = match address.ip() {
-        ip if !ip.is_unspecified() => address,
-        std::net::IpAddr::V4(_) => (std::net::Ipv4Addr::LOCALHOST, address.port()).into(),
-        std::net::IpAddr::V6(_) => (std::net::Ipv6Addr::LOCALHOST, address.port()).into(),
-    };
-    let url = format!("{scheme}://{here}");
-    write_private(&data.join("endpoint"), format!("{url}\n").as_bytes())?;
-    eprintln!("sengu {} serves {url} from {}", version(), data.display());
+    write_private(&data.join("endpoint"), format!("{here}\n").as_bytes())?;
+    eprintln!("sengu {} serves {here} from {}", version(), data.display());
     eprintln!("try: sengu --data {} get workers", data.display());
 
     let mut waiting = stopping.clone();
@@ -124,7 +169,10 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
     tokio::select! {
         signal = ended_by() => tracing::info!(signal = signal?, "ending: tasks in hand may finish"),
         served = &mut serving => served.context("serve the API")??,
+        // An error means that logic is gone, which cannot be while it is held here.
+        _ = lost.wait_for(|lost| *lost) => {}
     }
+    let overtaken = *lost.borrow();
     if let Some(wee) = wee {
         wee.drain().await;
     }
@@ -136,7 +184,86 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
     for link in joined {
         link.abort();
     }
-    Ok(())
+    match overtaken {
+        // Stands by from now on, with nothing left of the life that is over.
+        true => Err(execution::again()),
+        false => Ok(()),
+    }
+}
+
+/// Waits for the seat while the listener answers that another one has it. None when sengu is ended meanwhile.
+async fn stand_by(
+    settings: &Settings,
+    config: &Config,
+    store: &Arc<dyn Store>,
+    here: &str,
+    listener: &TcpListener,
+    tls: Option<Tls>,
+) -> Result<Option<Arc<Seat>>> {
+    let (holder, held) = watch::channel(None);
+    let (stop, mut stopping) = watch::channel(false);
+    let listener = listener.try_clone().context("share the listener")?;
+    let waiting = tokio::spawn(standby::serve(held, listener, tls, async move {
+        let _ = stopping.wait_for(|s| *s).await;
+    }));
+    let name = config.name.clone().unwrap_or_else(super::host_name);
+    let url = config.url.clone().unwrap_or_else(|| here.to_owned());
+    if config.interconnect.is_none() && settings.execution {
+        tracing::warn!(
+            "the store is shared and the interconnect is embedded: a standby could reach none of the execution environments of this one; name a broker in [interconnect]"
+        );
+    }
+    let seat = tokio::select! {
+        seat = leader::stand_by(store.as_ref(), &name, &url, &holder) => Some(seat.context("use the store")?),
+        signal = ended_by() => {
+            tracing::info!(signal = signal?, "ended while it stood by");
+            None
+        }
+    };
+    let _ = stop.send(true);
+    waiting.await.context("serve while standing by")??;
+    Ok(seat)
+}
+
+/// Where an API that listens there is reached from here.
+fn url_of(address: std::net::SocketAddr, tls: bool) -> String {
+    let scheme = if tls { "https" } else { "http" };
+    // A listener on all addresses is reached here by loopback.
+    let here = match address.ip() {
+        ip if !ip.is_unspecified() => address,
+        std::net::IpAddr::V4(_) => (std::net::Ipv4Addr::LOCALHOST, address.port()).into(),
+        std::net::IpAddr::V6(_) => (std::net::Ipv6Addr::LOCALHOST, address.port()).into(),
+    };
+    format!("{scheme}://{here}")
+}
+
+/// Serves MQTT clients that follow what happens, if asked for.
+fn listen_mqtt(
+    config: &Config,
+    data: &Path,
+    token: &str,
+    files: Option<&TlsFiles>,
+) -> Result<Option<Arc<dyn Followers>>> {
+    let Some(listen) = config.listen_mqtt else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(listen).with_context(|| format!("listen on {listen}"))?;
+    let address = listener
+        .local_addr()
+        .context("read the listener's address")?;
+    let tls = files.map(tls_config).transpose()?;
+    let scheme = if tls.is_some() { "mqtts" } else { "mqtt" };
+    let listener = mqtt::MqttListener::start(
+        listener,
+        tls,
+        token.to_owned(),
+        address::PREFIX_DEFAULT.to_owned(),
+    );
+    let listener = listener.with_context(|| format!("serve MQTT on {address}"))?;
+    let url = format!("{scheme}://{address}");
+    write_private(&data.join("mqtt"), format!("{url}\n").as_bytes())?;
+    eprintln!("events: {url}, any user, the token as password");
+    Ok(Some(listener))
 }
 
 /// Lets execution environments join, and writes how: over a socket of the data directory, and over TCP if asked for.

@@ -2,8 +2,12 @@
 
 mod execution;
 mod files;
+pub mod interconnect;
 mod join;
 mod logic;
+pub mod store;
+
+pub(crate) use files::check_private;
 
 use crate::config::Config;
 use anyhow::{Context as _, Result};
@@ -54,6 +58,9 @@ pub struct UpArgs {
     /// [default: only the socket `interconnect.sock` of the data directory]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen_join: Option<SocketAddr>,
+    /// Logic: address and port where MQTT clients follow results, readings and changes [default: nowhere]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen_mqtt: Option<SocketAddr>,
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -90,7 +97,8 @@ pub fn run(args: UpArgs, data: PathBuf) -> Result<()> {
         .config
         .clone()
         .unwrap_or_else(|| data.join("sengu.toml"));
-    let config = Config::read(&file, args.config.is_some())?;
+    let mut config = Config::read(&file, args.config.is_some())?;
+    config.listen_mqtt = args.listen_mqtt.or(config.listen_mqtt);
     config.check()?;
     start_log(&config);
     let settings = settings(args, &config)?;
@@ -111,7 +119,7 @@ async fn up(settings: Settings, config: Config, data: PathBuf) -> Result<()> {
         return logic::run(settings, &config, &data).await;
     }
     let joined = execution::join_file(&settings)?;
-    execution::run(settings, &data, joined).await
+    execution::run(settings, &config, &data, joined).await
 }
 
 fn settings(args: UpArgs, config: &Config) -> Result<Settings> {

@@ -1,0 +1,226 @@
+//! The pipeline on real engines: the same durable no-op tasks as `pipeline`, over each broker and on PostgreSQL, each
+//! beside what the engine's own client does in the same run.
+
+use super::pipeline;
+use crate::Bench;
+use crate::report::{Report, Wanted};
+use crate::server::Server;
+use crate::servers::{Process, free_port, listens, program};
+use crate::targets;
+use anyhow::{Context as _, Result, ensure};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+const TARGETS: usize = 1_000;
+
+/// An engine that runs, and how sengu is told of it.
+struct Engine {
+    name: &'static str,
+    config: String,
+    /// The example that prints the raw rate, its package and address.
+    raw: Option<(&'static str, String)>,
+    wanted: Wanted,
+    // Ended in this order.
+    _processes: Vec<Process>,
+}
+
+pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
+    let engines: [fn(&Bench) -> Result<Engine, String>; 4] = [nats, mqtt, rabbitmq, postgres];
+    let n = bench.size(100_000, 10_000);
+    for start in engines {
+        let engine = match start(bench) {
+            Ok(engine) => engine,
+            Err(why) => {
+                report.not_run("tasks over an engine", Wanted::Nothing, "/s", &why);
+                continue;
+            }
+        };
+        let name = format!("sengu-noop-{}", engine.name);
+        let per_s = load(bench, &engine, report, &name, n)
+            .with_context(|| format!("tasks over {}", engine.name))?;
+        let figure = format!("durable no-op tasks, {}", engine.name);
+        report.figure(&figure, engine.wanted, per_s, "/s");
+        if let Some((package, address)) = &engine.raw {
+            raw(report, package, address);
+        }
+    }
+    Ok(())
+}
+
+fn load(bench: &Bench, engine: &Engine, report: &mut Report, name: &str, n: usize) -> Result<f64> {
+    let server = Server::start_with(bench, Some(&engine.config))?;
+    targets::apply_echo(&server, TARGETS)?;
+    let noop = pipeline::load(&server, report, name, "noop", n)?;
+    report.complaints(&server.complaints());
+    Ok(noop.per_s)
+}
+
+/// What the engine's client does by itself, in the lines of the driver's own example.
+fn raw(report: &mut Report, package: &str, address: &str) {
+    let ran = Command::new(env!("CARGO"))
+        .args(["run", "--release", "--quiet", "--package", package])
+        .args(["--example", "rate", "--", address])
+        .output();
+    match ran {
+        Ok(ran) if ran.status.success() => {
+            for line in String::from_utf8_lossy(&ran.stdout).lines() {
+                report.raw(line);
+            }
+        }
+        Ok(ran) => report.raw(&format!("{package}: {}", String::from_utf8_lossy(&ran.stderr))),
+        Err(error) => report.raw(&format!("{package}: {error}")),
+    }
+}
+
+fn folder(bench: &Bench, name: &str) -> Result<std::path::PathBuf> {
+    let path = bench.scratch.join(name);
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o777))?;
+    Ok(path)
+}
+
+fn begin(what: &str, command: &mut Command, port: u16) -> Result<Process> {
+    let mut process = Process::start(command.stderr(std::process::Stdio::null()))?;
+    process.wait_for(what, || listens(port))?;
+    Ok(process)
+}
+
+fn told<T>(result: Result<T>) -> Result<T, String> {
+    result.map_err(|e| format!("{e:#}"))
+}
+
+fn nats(bench: &Bench) -> Result<Engine, String> {
+    let program = program("/usr/sbin/nats-server", "apt install nats-server")?;
+    told((|| {
+        let (port, folder) = (free_port()?, folder(bench, "nats")?);
+        let config = format!(
+            "listen: 127.0.0.1:{port}\nmax_payload: 8MB\njetstream {{ store_dir: \"{}\" }}\n",
+            folder.display()
+        );
+        fs::write(folder.join("nats.conf"), config)?;
+        let mut command = Command::new(program);
+        let server = begin("nats-server", command.arg("-c").arg(folder.join("nats.conf")), port)?;
+        let address = format!("nats://127.0.0.1:{port}");
+        Ok(Engine {
+            name: "NATS",
+            config: format!("[interconnect]\nurl = \"{address}\"\n"),
+            raw: Some(("sengu-broker-nats", address)),
+            wanted: Wanted::AtLeast(8_000.0),
+            _processes: vec![server],
+        })
+    })())
+}
+
+fn mosquitto(bench: &Bench, name: &str) -> Result<(Process, u16)> {
+    let (port, folder) = (free_port()?, folder(bench, name)?);
+    let config = format!(
+        "listener {port} 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 1000\n\
+         max_queued_messages 0\nset_tcp_nodelay true\n"
+    );
+    let conf = folder.join("mosquitto.conf");
+    fs::write(&conf, config)?;
+    let mut command = Command::new("/usr/sbin/mosquitto");
+    let server = begin("mosquitto", command.arg("-c").arg(conf), port)?;
+    Ok((server, port))
+}
+
+fn mqtt(bench: &Bench) -> Result<Engine, String> {
+    program("/usr/sbin/mosquitto", "apt install mosquitto")?;
+    told((|| {
+        let (server, port) = mosquitto(bench, "mosquitto")?;
+        Ok(Engine {
+            name: "MQTT (Mosquitto)",
+            config: format!("[interconnect]\nurl = \"mqtt://127.0.0.1:{port}\"\n"),
+            raw: None,
+            wanted: Wanted::Nothing,
+            _processes: vec![server],
+        })
+    })())
+}
+
+fn rabbitmq(bench: &Bench) -> Result<Engine, String> {
+    let program = program(
+        "/usr/lib/rabbitmq/bin/rabbitmq-server",
+        "apt install rabbitmq-server",
+    )?;
+    told((|| {
+        let (port, dist, epmd) = (free_port()?, free_port()?, free_port()?);
+        let folder = folder(bench, "rabbitmq")?;
+        let at = |name: &str| folder.join(name);
+        fs::create_dir(at("log"))?;
+        fs::write(at("rabbitmq.conf"), format!("listeners.tcp.1 = 127.0.0.1:{port}\n"))?;
+        let mut names = Command::new("epmd");
+        names.args(["-port", &epmd.to_string(), "-address", "127.0.0.1"]);
+        let names = begin("epmd", &mut names, epmd)?;
+        let mut command = Command::new(program);
+        command
+            .env("HOME", &folder)
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("ERL_EPMD_PORT", epmd.to_string())
+            .env("RABBITMQ_NODENAME", format!("b{port}@localhost"))
+            .env("RABBITMQ_DIST_PORT", dist.to_string())
+            .env("RABBITMQ_MNESIA_BASE", at("mnesia"))
+            .env("RABBITMQ_LOG_BASE", at("log"))
+            .env("RABBITMQ_PID_FILE", at("pid"))
+            .env("RABBITMQ_CONFIG_FILE", at("rabbitmq"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", at("plugins"))
+            .env("RUNNING_UNDER_SYSTEMD", "true");
+        let server = begin("rabbitmq-server", &mut command, port)?;
+        let (mqtt, mqtt_port) = mosquitto(bench, "mosquitto-beside")?;
+        let address = format!("amqp://localhost:{port}");
+        Ok(Engine {
+            name: "RabbitMQ + MQTT",
+            config: format!(
+                "[interconnect]\nurl = \"{address}\"\nresults = \"mqtt://127.0.0.1:{mqtt_port}\"\n"
+            ),
+            raw: Some(("sengu-broker-amqp", address)),
+            wanted: Wanted::Nothing,
+            _processes: vec![server, names, mqtt],
+        })
+    })())
+}
+
+fn postgres(bench: &Bench) -> Result<Engine, String> {
+    let programs = "/usr/lib/postgresql/15/bin";
+    program(&format!("{programs}/postgres"), "apt install postgresql")?;
+    told((|| {
+        let (port, folder) = (free_port()?, folder(bench, "postgres")?);
+        let data = folder.join("data");
+        fs::create_dir(&data)?;
+        run_quietly(Command::new("chown").arg("postgres").arg(&data))?;
+        let own = ["--reuid=postgres", "--regid=postgres", "--clear-groups"];
+        let program = |name: &str| {
+            let mut command = Command::new("setpriv");
+            command.args(own).arg(Path::new(programs).join(name));
+            command
+        };
+        let mut init = program("initdb");
+        run_quietly(init.arg("-D").arg(&data).args(["-A", "trust", "-U", "sengu"]))?;
+        let mut server = program("postgres");
+        server.arg("-D").arg(&data);
+        server.args(["-h", "127.0.0.1", "-k", "", "-p", &port.to_string()]);
+        server.args(["-c", "shared_buffers=512MB", "-c", "max_wal_size=2GB"]);
+        let server = begin("postgres", &mut server, port)?;
+        let address = format!("postgres://sengu@127.0.0.1:{port}/postgres");
+        Ok(Engine {
+            name: "PostgreSQL",
+            config: format!("[store]\nurl = \"{address}\"\n"),
+            raw: None,
+            wanted: Wanted::AtLeast(8_000.0),
+            _processes: vec![server],
+        })
+    })())
+}
+
+fn run_quietly(command: &mut Command) -> Result<()> {
+    let ran = command.output().with_context(|| format!("run {command:?}"))?;
+    ensure!(
+        ran.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    Ok(())
+}
