@@ -65,7 +65,10 @@ pub fn store_problem(error: StoreError) -> Problem {
             "another sengu has taken over; nothing was changed",
         )
         .hint("ask that one"),
-        StoreError::InUse { .. } | StoreError::Broken { .. } => {
+        StoreError::InUse { .. }
+        | StoreError::Moved { .. }
+        | StoreError::Unfinished { .. }
+        | StoreError::Broken { .. } => {
             tracing::error!(error = &error as &dyn std::error::Error, "store");
             Problem::new(Code::Internal, "the store is broken; see the log of sengu")
         }

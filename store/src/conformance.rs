@@ -5,6 +5,7 @@
 pub mod blobs;
 mod fences;
 mod lists;
+pub mod mover;
 pub mod moving;
 mod records;
 mod retention;

@@ -6,7 +6,10 @@
 pub mod blobs;
 mod check;
 pub mod conformance;
+pub mod mark;
+pub mod mover;
 pub mod moving;
+pub mod switch;
 
 pub use check::{Check, Verdict};
 
@@ -370,6 +373,12 @@ pub enum StoreError {
     /// Another process has it.
     #[error("{place} is in use by another process")]
     InUse { place: String },
+    /// What it kept is elsewhere now, and nothing may be written here.
+    #[error("the store was moved to {to} at {at}")]
+    Moved { to: String, at: Time },
+    /// A move into it has not come to its end.
+    #[error("the store holds a copy of {from} that was never put to use")]
+    Unfinished { from: String },
     #[error("the store is closed")]
     Closed,
     #[error("{what}")]

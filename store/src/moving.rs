@@ -3,6 +3,7 @@
 //! How: nothing else writes to either store. For each part of `Part::ALL` in turn, export pages after the last row of the
 //! page before, and import each; then compare the digests of each part. Importing a row again changes nothing, so a move
 //! that was broken off is begun again from any row. `Counters` go last: until then the target is no store to work with.
+//! `mover` does it while others write to the source.
 
 use crate::{Position, Revision, Store, StoreError, StoredRecord};
 use bytes::Bytes;
@@ -54,6 +55,14 @@ impl Part {
     }
 }
 
+/// Names one row that may change after it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Key {
+    Meta(String),
+    Record(String, String),
+    Task(TaskId),
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Row {
     Meta {
@@ -61,6 +70,11 @@ pub enum Row {
         value: Bytes,
     },
     Record(StoredRecord),
+    /// The record is not there: in imports only.
+    NoRecord {
+        kind: String,
+        name: String,
+    },
     Change {
         revision: Revision,
         kind: String,
@@ -133,6 +147,15 @@ pub trait Move: Store {
 
     /// Puts rows as they are, of any parts, in place of those with the same key. All of them or none, durably.
     fn import(&self, rows: Vec<Row>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// The rows of these keys as they are now, in any order; what is not there is left out.
+    fn rows(&self, keys: Vec<Key>) -> BoxFuture<'_, Result<Vec<Row>, StoreError>>;
+
+    /// Tasks of a run up to `batch` that are `Held`.
+    fn held(&self, run: RunId, batch: u32) -> BoxFuture<'_, Result<Vec<TaskId>, StoreError>>;
+
+    /// Deletes everything and puts rows of `Meta` there, in one step: what a move that was broken off has left goes.
+    fn clear(&self, metas: Vec<Row>) -> BoxFuture<'_, Result<(), StoreError>>;
 }
 
 /// What a part holds: how many rows, and the SHA-256 over all of them in order.
@@ -196,7 +219,7 @@ impl Row {
     pub fn part(&self) -> Part {
         match self {
             Row::Meta { .. } => Part::Meta,
-            Row::Record(_) => Part::Records,
+            Row::Record(_) | Row::NoRecord { .. } => Part::Records,
             Row::Change { .. } => Part::Changes,
             Row::Task(_) => Part::Tasks,
             Row::Entry { .. } => Part::Entries,
@@ -204,9 +227,41 @@ impl Row {
         }
     }
 
-    fn hash_into(&self, hash: &mut Sha256) {
+    /// None for rows that can change no more, or are none.
+    pub fn key(&self) -> Option<Key> {
+        match self {
+            Row::Meta { key, .. } => Some(Key::Meta(key.clone())),
+            Row::Record(record) => Some(Key::Record(record.kind.clone(), record.name.clone())),
+            Row::NoRecord { kind, name } => Some(Key::Record(kind.clone(), name.clone())),
+            Row::Task(task) => Some(Key::Task(task.id)),
+            Row::Change { .. } | Row::Entry { .. } | Row::Counters(_) => None,
+        }
+    }
+
+    /// About the bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Row::Meta { key, value } => key.len() + value.len(),
+            Row::Record(record) => record.kind.len() + record.name.len() + record.body.len(),
+            Row::Task(task) => {
+                task.body.len()
+                    + match &task.stand {
+                        RowStand::Open { checkpoint, .. } => {
+                            checkpoint.as_ref().map_or(0, Bytes::len)
+                        }
+                        RowStand::Ended { ending, .. } => ending.len(),
+                    }
+            }
+            Row::Entry { body, .. } => body.len(),
+            Row::NoRecord { .. } | Row::Change { .. } | Row::Counters(_) => 0,
+        }
+    }
+
+    pub(crate) fn hash_into(&self, hash: &mut Sha256) {
         let mut to = Fields(hash);
         match self {
+            // Never exported.
+            Row::NoRecord { .. } => {}
             Row::Meta { key, value } => {
                 to.bytes(key.as_bytes());
                 to.bytes(value);

@@ -3,7 +3,7 @@
 use super::records::{delete, put};
 use super::streams::append;
 use super::{LIMIT, commit, end, insert, task, task_of};
-use crate::moving::{Move, Part, ROWS_PER_PAGE, Row, digest};
+use crate::moving::{Key, Move, Part, ROWS_PER_PAGE, Row, digest};
 use crate::{Expect, Op, Retention, TASK_LOG, TaskQuery};
 use bytes::Bytes;
 use sengu_model::outcome::Status;
@@ -17,6 +17,7 @@ use sengu_model::{RunId, TaskId, Time, Uid};
 pub async fn run(from: &dyn Move, to: &dyn Move) {
     let suite = async {
         fill(from).await;
+        is_cleared(to).await;
         // Broken off in the middle, then done again with a page of another size.
         move_part(from, to, Part::Records, 3, Some(2)).await;
         move_part(from, to, Part::Tasks, 2, Some(3)).await;
@@ -25,6 +26,7 @@ pub async fn run(from: &dyn Move, to: &dyn Move) {
         for part in Part::ALL {
             move_part(from, to, part, 4, None).await;
         }
+        is_copied_by_key(from, to).await;
         for part in Part::ALL {
             move_part(from, to, part, ROWS_PER_PAGE, None).await;
             let (one, other) = (digest(from, part).await, digest(to, part).await);
@@ -114,6 +116,62 @@ async fn fill(store: &dyn Move) {
         ],
     )
     .await;
+}
+
+/// What a move that was broken off has left goes, and nothing of it comes back.
+async fn is_cleared(to: &dyn Move) {
+    fill(to).await;
+    let mark = Row::Meta {
+        key: "mark".into(),
+        value: Bytes::from_static(b"m"),
+    };
+    to.clear(vec![mark.clone()]).await.expect("clear");
+    for part in Part::ALL {
+        let rows = to.export(part, None, 9).await.expect("export");
+        match part {
+            Part::Meta => assert_eq!(rows, [mark.clone()]),
+            Part::Counters => assert_eq!(to.status().await.expect("status").last_id, 0),
+            _ => assert!(rows.is_empty(), "{part:?} is empty"),
+        }
+    }
+    let none = to.lane_tasks(Uid(1), TaskId(0), 9).await;
+    assert!(none.expect("lane").is_empty(), "lanes are empty");
+    assert_eq!(to.status().await.expect("status").revision, 0);
+    to.clear(Vec::new()).await.expect("clear again");
+}
+
+/// Single rows: those that are there as they are, and those that are gone.
+async fn is_copied_by_key(from: &dyn Move, to: &dyn Move) {
+    commit(from, vec![delete("Zone", "n1Ä", Expect::Anything)]).await;
+    commit(from, vec![put("Zone", "n3Ä", Expect::Anything, "z")]).await;
+    commit(from, vec![end(6, Priority::People, Status::Done)]).await;
+    let held = from.held(RunId(100), 2).await.expect("held");
+    assert_eq!(held.len(), 4, "tasks 11 to 14 are held");
+    assert!(from.held(RunId(100), 1).await.expect("held").is_empty());
+    assert!(from.held(RunId(101), 2).await.expect("held").is_empty());
+    let record = |name: &str| Key::Record("Zone".into(), name.into());
+    let keys = vec![
+        Key::Meta("raw".into()),
+        Key::Meta("none".into()),
+        record("n1Ä"),
+        record("n3Ä"),
+        record("n"),
+        Key::Task(TaskId(6)),
+        Key::Task(TaskId(99)),
+    ];
+    let mut rows = from.rows(keys.clone()).await.expect("rows");
+    assert_eq!(rows.len(), 3, "what is not there is left out: {rows:?}");
+    rows.push(Row::NoRecord {
+        kind: "Zone".into(),
+        name: "n1Ä".into(),
+    });
+    to.import(rows.clone()).await.expect("import");
+    to.import(rows.clone()).await.expect("import again");
+    rows.pop();
+    let mut found = to.rows(keys).await.expect("rows");
+    let name = |row: &Row| format!("{:?}", row.key());
+    (rows.sort_by_key(name), found.sort_by_key(name));
+    assert_eq!(rows, found);
 }
 
 /// Moves up to `pages` pages of a part.

@@ -10,7 +10,7 @@ use crate::read::tasks::{priority_of, status_of};
 use crate::session::{Params, Session};
 use bytes::Bytes;
 use sengu_model::{RunId, TaskId, Time, Uid};
-use sengu_store::moving::{Counters, Part, Row, RowStand, TaskRow};
+use sengu_store::moving::{Counters, Key, Part, Row, RowStand, TaskRow};
 use sengu_store::{Sent, StoreError, StoredRecord};
 use std::collections::{HashMap, HashSet};
 use tokio_postgres::Row as Columns;
@@ -25,6 +25,17 @@ const TASKS: &str = "SELECT t.id, t.target, t.run, t.batch, t.body, o.priority, 
         o.sent_epoch, o.sent_at, o.checkpoint, o.history, r.position, r.status, r.changed, r.attempt, r.at, r.ending \
      FROM task t LEFT JOIN open o ON o.id = t.id LEFT JOIN result r ON r.task = t.id \
      WHERE t.id > $1 ORDER BY t.id LIMIT $2";
+const TASKS_OF: &str = "SELECT t.id, t.target, t.run, t.batch, t.body, o.priority, o.line, o.attempt, o.not_before, \
+        o.sent_epoch, o.sent_at, o.checkpoint, o.history, r.position, r.status, r.changed, r.attempt, r.at, r.ending \
+     FROM task t LEFT JOIN open o ON o.id = t.id LEFT JOIN result r ON r.task = t.id \
+     WHERE t.id = ANY($1::bigint[])";
+const METAS_OF: &str = "SELECT key, value FROM meta WHERE key = ANY($1::text[])";
+const RECORDS_OF: &str = "SELECT r.kind, r.name, r.uid, r.revision, r.body \
+     FROM unnest($1::text[], $2::text[]) AS wanted(kind, name) \
+     JOIN record r ON r.kind = wanted.kind AND r.name = wanted.name";
+const HELD: &str = "SELECT id FROM open WHERE priority = 0 AND run = $1 AND batch <= $2";
+/// Blobs stay: they are named by what is in them.
+const CLEAR: &str = "TRUNCATE task, open, result, record, change, stream, entry, meta";
 const STREAMS: &str = "SELECT id, name FROM stream WHERE name >= $1 ORDER BY name";
 const ENTRIES: &str = "SELECT position, key, at, body FROM entry WHERE stream = $1 AND position > $2 ORDER BY position LIMIT $3";
 
@@ -81,6 +92,50 @@ pub async fn export(
             each(WHAT, &rows, |row| Ok(counters_of(Head::of(row)?)))
         }
     }
+}
+
+/// The rows of these keys, those that are there.
+pub async fn rows(pool: &Pool, keys: &[Key]) -> Result<Vec<Row>, StoreError> {
+    let (mut metas, mut kinds, mut names, mut tasks) = (vec![], vec![], vec![], vec![]);
+    for key in keys {
+        match key {
+            Key::Meta(key) => metas.push(key.as_str()),
+            Key::Record(kind, name) => {
+                kinds.push(kind.as_str());
+                names.push(name.as_str());
+            }
+            Key::Task(id) => tasks.push(ordered(id.0)),
+        }
+    }
+    let mut found = Vec::with_capacity(keys.len());
+    if !metas.is_empty() {
+        let rows = pool.rows(WHAT, METAS_OF, &[&metas]).await?;
+        found.extend(each(WHAT, &rows, meta_of)?);
+    }
+    if !kinds.is_empty() {
+        let rows = pool.rows(WHAT, RECORDS_OF, &[&kinds, &names]).await?;
+        found.extend(each(WHAT, &rows, record_of)?);
+    }
+    if !tasks.is_empty() {
+        let rows = pool.rows(WHAT, TASKS_OF, &[&tasks]).await?;
+        found.extend(each(WHAT, &rows, task_of)?);
+    }
+    Ok(found)
+}
+
+pub async fn held(pool: &Pool, run: RunId, batch: u32) -> Result<Vec<TaskId>, StoreError> {
+    let (run, batch) = (ordered(run.0), i64::from(batch));
+    let rows = pool.rows(WHAT, HELD, &[&run, &batch]).await?;
+    each(WHAT, &rows, |row| Ok(TaskId(unsigned(row.try_get(0)?))))
+}
+
+/// Within the writer's transaction. Gives the counters of a store that holds nothing.
+pub async fn clear(session: &Session) -> Result<Head, Trouble> {
+    session.batch(CLEAR).await?;
+    Ok(Head {
+        change_oldest: 1,
+        ..Head::default()
+    })
 }
 
 fn bytes(row: &Columns, column: usize) -> Result<Bytes, Trouble> {
@@ -205,6 +260,8 @@ const PUT_META: &str = "INSERT INTO meta(key, value) SELECT * FROM unnest($1::te
 const PUT_RECORDS: &str = "INSERT INTO record(kind, name, uid, revision, body) \
      SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bytea[]) \
      ON CONFLICT (kind, name) DO UPDATE SET uid = excluded.uid, revision = excluded.revision, body = excluded.body";
+const NO_RECORDS: &str = "DELETE FROM record r USING unnest($1::text[], $2::text[]) AS gone(kind, name) \
+     WHERE r.kind = gone.kind AND r.name = gone.name";
 const PUT_CHANGES: &str = "INSERT INTO change(revision, kind, name, deleted) \
      SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[]) \
      ON CONFLICT (revision) DO UPDATE SET kind = excluded.kind, name = excluded.name, deleted = excluded.deleted";
@@ -226,9 +283,10 @@ const PUT_ENTRIES: &str = "INSERT INTO entry(stream, position, key, at, body) \
      ON CONFLICT (stream, position) DO UPDATE SET key = excluded.key, at = excluded.at, body = excluded.body";
 
 /// All that an import says, to be prepared when a writer connects.
-pub const STATEMENTS: [&str; 11] = [
+pub const STATEMENTS: [&str; 12] = [
     PUT_META,
     PUT_RECORDS,
+    NO_RECORDS,
     PUT_CHANGES,
     PUT_TASKS,
     OPEN_GONE,
@@ -244,7 +302,8 @@ pub const STATEMENTS: [&str; 11] = [
 #[derive(Default)]
 struct Sorted<'a> {
     metas: HashMap<&'a str, &'a [u8]>,
-    records: HashMap<(&'a str, &'a str), &'a StoredRecord>,
+    /// None: it is to go.
+    records: HashMap<(&'a str, &'a str), Option<&'a StoredRecord>>,
     changes: HashMap<u64, (&'a str, &'a str, bool)>,
     tasks: HashMap<TaskId, &'a TaskRow>,
     entries: HashMap<(&'a str, u64), (i64, i64, &'a [u8])>,
@@ -260,7 +319,11 @@ pub async fn import(session: &Session, mut head: Head, rows: &[Row]) -> Result<H
                 sorted.metas.insert(key, value);
             }
             Row::Record(record) => {
-                sorted.records.insert((&record.kind, &record.name), record);
+                let key = (record.kind.as_str(), record.name.as_str());
+                sorted.records.insert(key, Some(record));
+            }
+            Row::NoRecord { kind, name } => {
+                sorted.records.insert((kind, name), None);
             }
             Row::Change {
                 revision,
@@ -330,8 +393,13 @@ async fn records(session: &Session, sorted: &Sorted<'_>) -> Result<(), Trouble> 
             sorted.metas.iter().map(|(k, v)| (*k, *v)).unzip();
         session.execute(PUT_META, &[&keys, &values]).await?;
     }
-    if !sorted.records.is_empty() {
-        let rows: Vec<&StoredRecord> = sorted.records.values().copied().collect();
+    let gone = sorted.records.iter().filter(|(_, record)| record.is_none());
+    let (kinds, names): (Vec<&str>, Vec<&str>) = gone.map(|(key, _)| *key).unzip();
+    if !kinds.is_empty() {
+        session.execute(NO_RECORDS, &[&kinds, &names]).await?;
+    }
+    let rows: Vec<&StoredRecord> = sorted.records.values().copied().flatten().collect();
+    if !rows.is_empty() {
         let params: Params<'_> = &[
             &column(&rows, |r| r.kind.as_str()),
             &column(&rows, |r| r.name.as_str()),

@@ -14,7 +14,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use parking_lot::Mutex;
 use sengu_model::task::Priority;
 use sengu_model::{RunId, TaskId, Uid};
-use sengu_store::moving::{Move, Part, Row};
+use sengu_store::moving::{Key, Move, Part, Row};
 use sengu_store::{
     Batch, Changes, Committed, Entry, Line, OpenTask, Position, Retention, Revision, RunTask,
     Store, StoreError, StoreStatus, StoredRecord, StoredTask, TaskQuery,
@@ -284,6 +284,24 @@ impl Move for PostgresStore {
         async move {
             let until = Instant::now() + AWAY_MAX;
             self.ask(|reply| Message::Work(Work::Import(rows), reply, until))
+                .await
+                .map(drop)
+        }
+        .boxed()
+    }
+
+    fn rows(&self, keys: Vec<Key>) -> BoxFuture<'_, Result<Vec<Row>, StoreError>> {
+        async move { moving::rows(&self.pool, &keys).await }.boxed()
+    }
+
+    fn held(&self, run: RunId, batch: u32) -> BoxFuture<'_, Result<Vec<TaskId>, StoreError>> {
+        moving::held(&self.pool, run, batch).boxed()
+    }
+
+    fn clear(&self, metas: Vec<Row>) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move {
+            let until = Instant::now() + AWAY_MAX;
+            self.ask(|reply| Message::Work(Work::Clear(metas), reply, until))
                 .await
                 .map(drop)
         }

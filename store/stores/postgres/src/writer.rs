@@ -50,6 +50,8 @@ pub enum Work {
     Retain(Retention),
     /// Rows of another store.
     Import(Vec<Row>),
+    /// These rows in the place of everything.
+    Clear(Vec<Row>),
 }
 
 impl Work {
@@ -57,6 +59,7 @@ impl Work {
         match self {
             Work::Retain(_) => "delete what is no longer kept",
             Work::Import(_) => "import rows",
+            Work::Clear(_) => "delete everything",
         }
     }
 
@@ -70,6 +73,11 @@ impl Work {
             Work::Import(rows) => {
                 let head = moving::import(session, head, rows).await?;
                 Ok((head, rows.len() as u64))
+            }
+            Work::Clear(rows) => {
+                let head = moving::clear(session).await?;
+                let head = moving::import(session, head, rows).await?;
+                Ok((head, 1))
             }
         }
     }
@@ -160,6 +168,9 @@ impl Writer {
                 }
                 Message::Work(work, reply, until) => {
                     let done = self.work(&work, until).await;
+                    if matches!(work, Work::Clear(_)) {
+                        self.streams.clear();
+                    }
                     let _ = reply.send(done);
                 }
                 Message::Close(reply) => {

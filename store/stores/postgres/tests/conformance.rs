@@ -51,3 +51,16 @@ async fn is_moved_from_and_into_another_engine() {
     let postgres = common::open(&common::server().settings()).await;
     sengu_store::conformance::moving::run(&postgres, &sqlite("to")).await;
 }
+
+/// There and back, while work goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn is_moved_from_and_into_another_engine_while_work_goes_on() {
+    use sengu_store::conformance::mover;
+    use sengu_store_sqlite::SqliteStore;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let sqlite = |name: &str| Arc::new(SqliteStore::open(&place.path().join(name)).expect("open"));
+    let postgres = Arc::new(common::open(&common::server().settings()).await);
+    mover::run(sqlite("from"), postgres).await;
+    let postgres = Arc::new(common::open(&common::server().settings()).await);
+    mover::run(postgres, sqlite("to")).await;
+}

@@ -124,6 +124,11 @@ impl Lanes {
         Arc::make_mut(&mut state.parts).retain(|part| !parts.contains(&part.id));
     }
 
+    /// Nothing is there any more.
+    pub fn clear(&self) {
+        *self.state.write() = State::default();
+    }
+
     /// Must be called before the snapshot from which the parts are then read: what moves from memory into a part in
     /// between is still known from here.
     pub fn lane(&self, target: i64) -> Lane {

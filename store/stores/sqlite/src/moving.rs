@@ -9,8 +9,14 @@ use rusqlite::{Connection, OptionalExtension, Row as Columns};
 use sengu_model::outcome::Status;
 use sengu_model::task::Priority;
 use sengu_model::{RunId, TaskId, Time, Uid};
-use sengu_store::moving::{Counters, Part, Row, RowStand, TaskRow};
+use sengu_store::moving::{Counters, Key, Part, Row, RowStand, TaskRow};
 use sengu_store::{Sent, StoredRecord};
+
+/// How a task and all that is known of it are selected.
+const TASKS: &str = "SELECT t.id, t.target, t.run, t.batch, t.body, o.priority, o.line, o.attempt, o.not_before, \
+        o.sent_epoch, o.sent_at, o.checkpoint, o.history, r.position, r.status, r.changed, r.attempt, r.at, r.ending \
+     FROM task t LEFT JOIN open o ON o.id = t.id LEFT JOIN result r INDEXED BY result_task ON r.task = t.id ";
+const RECORDS: &str = "SELECT kind, name, uid, revision, body FROM record ";
 
 pub fn export(
     connection: &Connection,
@@ -29,12 +35,7 @@ pub fn export(
                 .prepare_cached(
                     "SELECT key, value FROM meta WHERE ?1 IS NULL OR key > ?1 ORDER BY key LIMIT ?2",
                 )?
-                .query_map((after, limit), |row| {
-                    Ok(Row::Meta {
-                        key: row.get(0)?,
-                        value: bytes(row, 1)?,
-                    })
-                })?
+                .query_map((after, limit), meta_of)?
                 .collect()
         }
         Part::Records => {
@@ -43,19 +44,10 @@ pub fn export(
                 _ => ("", ""),
             };
             connection
-                .prepare_cached(
-                    "SELECT kind, name, uid, revision, body FROM record WHERE (kind, name) > (?1, ?2) \
-                     ORDER BY kind, name LIMIT ?3",
-                )?
-                .query_map((kind, name, limit), |row| {
-                    Ok(Row::Record(StoredRecord {
-                        kind: row.get(0)?,
-                        name: row.get(1)?,
-                        uid: Uid(unsigned(row.get(2)?)),
-                        revision: unsigned(row.get(3)?),
-                        body: bytes(row, 4)?,
-                    }))
-                })?
+                .prepare_cached(&format!(
+                    "{RECORDS} WHERE (kind, name) > (?1, ?2) ORDER BY kind, name LIMIT ?3"
+                ))?
+                .query_map((kind, name, limit), record_of)?
                 .collect()
         }
         Part::Changes => {
@@ -84,14 +76,7 @@ pub fn export(
                 _ => -1,
             };
             connection
-                .prepare_cached(
-                    "SELECT t.id, t.target, t.run, t.batch, t.body, o.priority, o.line, o.attempt, o.not_before, \
-                        o.sent_epoch, o.sent_at, o.checkpoint, o.history, \
-                        r.position, r.status, r.changed, r.attempt, r.at, r.ending \
-                     FROM task t LEFT JOIN open o ON o.id = t.id \
-                     LEFT JOIN result r INDEXED BY result_task ON r.task = t.id \
-                     WHERE t.id > ?1 ORDER BY t.id LIMIT ?2",
-                )?
+                .prepare_cached(&format!("{TASKS} WHERE t.id > ?1 ORDER BY t.id LIMIT ?2"))?
                 .query_map((after, limit), |row| Ok(Row::Task(task_of(row)?)))?
                 .collect()
         }
@@ -110,6 +95,78 @@ pub fn export(
             })])
         }
     }
+}
+
+/// The rows of these keys, those that are there.
+pub fn rows(connection: &Connection, keys: &[Key]) -> rusqlite::Result<Vec<Row>> {
+    let mut metas = connection.prepare_cached("SELECT key, value FROM meta WHERE key = ?1")?;
+    let mut records =
+        connection.prepare_cached(&format!("{RECORDS} WHERE kind = ?1 AND name = ?2"))?;
+    let mut tasks = connection.prepare_cached(&format!("{TASKS} WHERE t.id = ?1"))?;
+    let mut found = Vec::with_capacity(keys.len());
+    for key in keys {
+        let row = match key {
+            Key::Meta(key) => metas.query_row((key,), meta_of).optional()?,
+            Key::Record(kind, name) => records.query_row((kind, name), record_of).optional()?,
+            Key::Task(id) => tasks
+                .query_row((ordered(id.0),), |row| Ok(Row::Task(task_of(row)?)))
+                .optional()?,
+        };
+        found.extend(row);
+    }
+    Ok(found)
+}
+
+pub fn held(connection: &Connection, run: RunId, batch: u32) -> rusqlite::Result<Vec<TaskId>> {
+    connection
+        .prepare_cached(
+            "SELECT id FROM open INDEXED BY open_held WHERE priority = 0 AND run = ?1 AND batch <= ?2",
+        )?
+        .query_map((ordered(run.0), batch), |row| {
+            Ok(TaskId(unsigned(row.get(0)?)))
+        })?
+        .collect()
+}
+
+/// Within the writer's transaction; whoever knows what was there must forget it after.
+pub fn clear(connection: &Connection, applier: &mut Applier<'_>) -> rusqlite::Result<()> {
+    for table in [
+        "task",
+        "lane",
+        "lane_part",
+        "open",
+        "result",
+        "record",
+        "change",
+        "stream",
+        "entry",
+        "meta",
+    ] {
+        connection.execute(&format!("DELETE FROM {table}"), ())?;
+    }
+    applier.streams.clear();
+    applier.head = Head {
+        change_oldest: 1,
+        ..Head::default()
+    };
+    Ok(())
+}
+
+fn meta_of(row: &Columns<'_>) -> rusqlite::Result<Row> {
+    Ok(Row::Meta {
+        key: row.get(0)?,
+        value: bytes(row, 1)?,
+    })
+}
+
+fn record_of(row: &Columns<'_>) -> rusqlite::Result<Row> {
+    Ok(Row::Record(StoredRecord {
+        kind: row.get(0)?,
+        name: row.get(1)?,
+        uid: Uid(unsigned(row.get(2)?)),
+        revision: unsigned(row.get(3)?),
+        body: bytes(row, 4)?,
+    }))
 }
 
 fn bytes(row: &Columns<'_>, column: usize) -> rusqlite::Result<Bytes> {
@@ -224,6 +281,9 @@ pub fn import(
                 if applier.statements.record_update.execute(row)? == 0 {
                     applier.statements.record_insert.execute(row)?;
                 }
+            }
+            Row::NoRecord { kind, name } => {
+                applier.statements.record_delete.execute((kind, name))?;
             }
             Row::Change {
                 revision,

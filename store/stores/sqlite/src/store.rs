@@ -13,7 +13,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use parking_lot::Mutex;
 use sengu_model::task::Priority;
 use sengu_model::{RunId, TaskId, Uid};
-use sengu_store::moving::{Move, Part, Row};
+use sengu_store::moving::{Key, Move, Part, Row};
 use sengu_store::{
     Batch, Changes, Committed, Entry, Line, OpenTask, Position, Retention, Revision, RunTask,
     Store, StoreError, StoreStatus, StoredRecord, StoredTask, TaskQuery,
@@ -307,6 +307,20 @@ impl Move for SqliteStore {
 
     fn import(&self, rows: Vec<Row>) -> BoxFuture<'_, Result<(), StoreError>> {
         self.ask(|reply| Message::Import(rows, reply)).boxed()
+    }
+
+    fn rows(&self, keys: Vec<Key>) -> BoxFuture<'_, Result<Vec<Row>, StoreError>> {
+        self.read("read rows", move |c| moving::rows(c, &keys))
+            .boxed()
+    }
+
+    fn held(&self, run: RunId, batch: u32) -> BoxFuture<'_, Result<Vec<TaskId>, StoreError>> {
+        self.read("read held tasks", move |c| moving::held(c, run, batch))
+            .boxed()
+    }
+
+    fn clear(&self, metas: Vec<Row>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.ask(|reply| Message::Clear(metas, reply)).boxed()
     }
 }
 

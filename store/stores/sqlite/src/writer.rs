@@ -25,6 +25,8 @@ pub enum Message {
     Retain(Retention, Reply<u64>),
     /// Rows of another store.
     Import(Vec<Row>, Reply<()>),
+    /// These rows in the place of everything.
+    Clear(Vec<Row>, Reply<()>),
     /// Answered when everything is in the database file.
     Close(Reply<()>),
 }
@@ -92,6 +94,9 @@ fn serve(
             Message::Import(rows, reply) => {
                 let _ = reply.send(writer.import(&rows));
                 writer.write_part_when_due();
+            }
+            Message::Clear(rows, reply) => {
+                let _ = reply.send(writer.clear(&rows));
             }
             Message::Close(reply) => {
                 // What was accepted before is still done; what comes later is refused.
@@ -166,6 +171,17 @@ impl Writer<'_> {
         let connection = self.connection;
         self.within(|applier| moving::import(connection, applier, rows))
             .map_err(|e| from_engine("import rows", e))
+    }
+
+    fn clear(&mut self, rows: &[Row]) -> Result<(), StoreError> {
+        let connection = self.connection;
+        self.within(|applier| {
+            moving::clear(connection, applier)?;
+            moving::import(connection, applier, rows)
+        })
+        .map_err(|e| from_engine("delete everything", e))?;
+        self.lanes.clear();
+        Ok(())
     }
 
     /// Moves the newest tasks from memory into a part of `lane`. When that fails, they stay in memory, and the next

@@ -26,3 +26,11 @@ async fn is_moved_into_another() {
     let to = SqliteStore::open(&place.path().join("to")).expect("open");
     sengu_store::conformance::moving::run(&from, &to).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn is_moved_into_another_while_work_goes_on() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let open = |name: &str| Arc::new(SqliteStore::open(&place.path().join(name)).expect("open"));
+    sengu_store::conformance::mover::run(open("from"), open("to")).await;
+    sengu_store::conformance::mover::confirms(&*open("copy")).await;
+}
