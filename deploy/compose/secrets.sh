@@ -40,7 +40,8 @@ certificate() {
     openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=$1" \
         -keyout "$folder/tls.key" -out "$folder/tls.csr" 2>/dev/null
     printf '%s\n' "basicConstraints=critical,CA:FALSE" "keyUsage=critical,digitalSignature" \
-        "extendedKeyUsage=serverAuth" "subjectAltName=$2" >"$folder/tls.ext"
+        "extendedKeyUsage=serverAuth" "subjectKeyIdentifier=hash" "authorityKeyIdentifier=keyid" \
+        "subjectAltName=$2" >"$folder/tls.ext"
     openssl x509 -req -in "$folder/tls.csr" -CA "$work/ca/ca.crt" -CAkey "$work/ca/ca.key" -CAcreateserial \
         -days "$days" -extfile "$folder/tls.ext" -out "$folder/tls.crt" 2>/dev/null
     rm "$folder/tls.csr" "$folder/tls.ext"
