@@ -502,7 +502,10 @@ impl Dispatch {
 
     /// No beat for a whole lease: contact is lost.
     pub(super) fn lease_over(&mut self, id: TaskId, now: Time) {
-        let Some(until) = self.lanes.get(id).map(|t| t.payload.lease_until) else {
+        // A timer of an earlier attempt says nothing of what waits, is being marked, or has ended; after a pause several
+        // of one task are due at once.
+        let out = |t: &&super::Task| matches!(t.stage, Stage::Sent { .. } | Stage::Started { .. });
+        let Some(until) = (self.lanes.get(id).filter(out)).map(|t| t.payload.lease_until) else {
             return;
         };
         if until > now {
