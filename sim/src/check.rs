@@ -317,6 +317,12 @@ pub async fn moves_on(site: &Site) -> Vec<String> {
         return vec!["no logic is there to go on".to_owned()];
     };
     let mut wrong = Vec::new();
+    let freeing = logic.clone();
+    // An observation may have had it quarantined before all had mended.
+    let freed = life.run(async move { freeing.uncordon(SPARE).await }).await;
+    if !matches!(freed, Some(Ok(_))) {
+        wrong.push("after all has mended, a quarantine is not ended".to_owned());
+    }
     for action in ["set", "fire", "cycle"] {
         let asking = logic.clone();
         let request = json!({"action": action, "targets": [SPARE]});

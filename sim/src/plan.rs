@@ -250,7 +250,7 @@ impl Plan {
         };
         match random.below(24) {
             0..=5 => Fault::KillLogic {
-                at: match random.below(5) {
+                at: match random.below(1 + Boundary::ALL.len() as u64) {
                     0 => None,
                     n => Some(Boundary::ALL[n as usize - 1]),
                 },

@@ -32,6 +32,8 @@ use tokio::sync::watch;
 pub const SPARE: &str = "spare";
 /// With two processes of logic, the other one is active within this.
 const TAKEN_OVER_MS: u64 = 5_000;
+/// Nobody waits longer for an answer.
+const ANSWER_MAX: Duration = Duration::from_secs(120);
 /// A program that has died is looked for this often by what starts it again.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 
@@ -378,9 +380,10 @@ impl Site {
         note!("asked for {ask:?}");
         self.asked.lock().open += 1;
         let site = self.clone();
-        let answered = life.run(async move { site.carry(&logic, ask).await });
-        let answered = tokio::time::timeout(Duration::from_secs(120), answered).await;
-        if !matches!(answered, Ok(Some(()))) {
+        // As behind the API: whoever asked may go away, and it is carried out all the same.
+        let answered = tokio::spawn(life.run(async move { site.carry(&logic, ask).await }));
+        let answered = tokio::time::timeout(ANSWER_MAX, answered).await;
+        if !matches!(answered, Ok(Ok(Some(())))) {
             note!("a request was not answered");
         }
         self.asked.lock().open -= 1;

@@ -5,9 +5,14 @@ use crate::world::note;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// A commit is on its way for at most this long before its life ends.
+const DURING_MS_MAX: u64 = 1_000;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Boundary {
     BeforeCommit,
+    /// The mark of a task that is to be sent was on its way for a while, and never became durable.
+    DuringMark,
     /// It is durable, and nobody was told.
     AfterCommit,
     BeforePublish,
@@ -16,8 +21,9 @@ pub enum Boundary {
 }
 
 impl Boundary {
-    pub const ALL: [Boundary; 4] = [
+    pub const ALL: [Boundary; 5] = [
         Boundary::BeforeCommit,
+        Boundary::DuringMark,
         Boundary::AfterCommit,
         Boundary::BeforePublish,
         Boundary::AfterPublish,
@@ -60,7 +66,13 @@ impl Traps {
         }
     }
 
-    pub async fn before_commit(&self, life: &Life) {
+    pub async fn before_commit(&self, life: &Life, marks: bool) {
+        if marks && *self.set.lock() == Some(Boundary::DuringMark) {
+            // The life goes on meanwhile, and so do all that hear from it.
+            let ms = crate::world::between(10, DURING_MS_MAX);
+            tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+            self.spring(Boundary::DuringMark, life).await;
+        }
         self.spring(Boundary::BeforeCommit, life).await;
     }
 

@@ -12,11 +12,12 @@ use parking_lot::Mutex;
 use sengu_model::task::Priority;
 use sengu_model::{RunId, TaskId, Uid};
 use sengu_store::{
-    Batch, Changes, Committed, Entry, Line, OpenTask, Position, Retention, Revision, RunTask,
+    Batch, Changes, Committed, Entry, Line, Op, OpenTask, Position, Retention, Revision, RunTask,
     Store, StoreError, StoreStatus, StoredRecord, StoredTask, TaskQuery,
 };
 use state::State;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -82,6 +83,7 @@ impl SimStore {
             store: self.clone(),
             life: life.clone(),
             traps,
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -151,10 +153,14 @@ struct Seen {
     store: SimStore,
     life: Arc<Life>,
     traps: Arc<Traps>,
+    closed: AtomicBool,
 }
 
 impl Seen {
     async fn reach(&self) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(StoreError::Closed);
+        }
         if self.traps.is_cut_from_store() {
             tokio::time::sleep(CONNECT_MAX).await;
             return Err(unavailable());
@@ -178,7 +184,8 @@ impl Seen {
 impl Store for Seen {
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
         async move {
-            self.traps.before_commit(&self.life).await;
+            let marks = batch.ops.iter().any(|op| matches!(op, Op::MarkSent { .. }));
+            self.traps.before_commit(&self.life, marks).await;
             self.reach().await?;
             let (reply, answer) = oneshot::channel();
             self.store.0.lock().queue.push((batch, reply));
@@ -288,6 +295,11 @@ impl Store for Seen {
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        std::future::ready(Ok(())).boxed()
+        let before = self.closed.swap(true, Ordering::Relaxed);
+        let closed = match before {
+            true => Err(StoreError::Closed),
+            false => Ok(()),
+        };
+        std::future::ready(closed).boxed()
     }
 }

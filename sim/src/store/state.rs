@@ -11,10 +11,13 @@ use sengu_store::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Kind and name of a record, and whether it was deleted.
+type Written = (String, String, bool);
+
 #[derive(Debug, Default)]
 pub struct State {
     records: BTreeMap<(String, String), StoredRecord>,
-    changes: BTreeMap<Revision, (String, String)>,
+    changes: BTreeMap<Revision, Written>,
     /// Changes up to here are gone.
     compacted: Revision,
     revision: Revision,
@@ -204,8 +207,8 @@ impl State {
                     body: body.clone(),
                 };
                 self.records.insert((kind.clone(), name.clone()), stored);
-                self.changes
-                    .insert(self.revision, (kind.clone(), name.clone()));
+                let written = (kind.clone(), name.clone(), false);
+                self.changes.insert(self.revision, written);
                 self.last_id = self.last_id.max(uid.0);
                 done.revisions.push(self.revision);
             }
@@ -216,7 +219,7 @@ impl State {
                     return;
                 }
                 self.revision += 1;
-                self.changes.insert(self.revision, key);
+                self.changes.insert(self.revision, (key.0, key.1, true));
                 done.revisions.push(self.revision);
             }
             Op::InsertTask(new) => self.insert(new),
@@ -451,17 +454,21 @@ impl State {
                 oldest: self.compacted + 1,
             });
         }
-        let changes = self.changes.range(from + 1..).take(limit);
-        let changes = changes
-            .map(|(revision, (kind, name))| Change {
-                revision: *revision,
-                kind: kind.clone(),
-                name: name.clone(),
-                record: self
-                    .record(kind, name)
-                    .filter(|record| record.revision >= *revision),
-            })
-            .collect();
+        // A write that a later one replaced is passed over: the later one comes in its turn.
+        let changes =
+            self.changes
+                .range(from + 1..)
+                .filter_map(|(revision, (kind, name, deleted))| {
+                    let record = self.record(kind, name);
+                    let record = record.filter(|record| record.revision == *revision);
+                    (*deleted || record.is_some()).then(|| Change {
+                        revision: *revision,
+                        kind: kind.clone(),
+                        name: name.clone(),
+                        record,
+                    })
+                });
+        let changes = changes.take(limit).collect();
         Ok(Changes {
             changes,
             newest: self.revision,
