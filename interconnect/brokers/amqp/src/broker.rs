@@ -4,7 +4,7 @@
 use crate::conn::{Conn, Standing};
 use crate::error::{AmqpError, away};
 use crate::limits::{
-    COMPLAIN_EVERY, GOOD_AFTER, QUEUE_UNUSED_MAX, RECONNECT_FIRST, RECONNECT_MAX, SETTLE,
+    COMPLAIN_EVERY, GOOD_AFTER, KEPT_AFTER, QUEUE_UNUSED_MAX, RECONNECT_FIRST, RECONNECT_MAX,
 };
 use crate::publish;
 use crate::subscription::AmqpSubscription;
@@ -26,6 +26,24 @@ pub struct AmqpBroker {
     task: AbortHandle,
 }
 
+/// Times that tests set otherwise.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// An unused queue goes after this. All ends of an installation must agree on it.
+    pub queue_unused_max: Duration,
+    /// A new queue is relied on after this, at servers that do not keep it at once.
+    pub kept_after: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Timing {
+        Timing {
+            queue_unused_max: QUEUE_UNUSED_MAX,
+            kept_after: KEPT_AFTER,
+        }
+    }
+}
+
 #[derive(Clone)]
 enum State {
     Open(Arc<Conn>),
@@ -35,22 +53,18 @@ enum State {
 impl AmqpBroker {
     /// Returns at once and connects in the background, for ever, as `name`; must be called within a tokio runtime.
     pub fn open(address: Address, name: String) -> Arc<AmqpBroker> {
-        AmqpBroker::open_with(address, name, QUEUE_UNUSED_MAX)
+        AmqpBroker::open_with(address, name, Timing::default())
     }
 
-    /// As `open`, with another time after which an unused queue goes. All ends of an installation must agree on it.
-    pub fn open_with(
-        address: Address,
-        name: String,
-        queue_unused_max: Duration,
-    ) -> Arc<AmqpBroker> {
+    /// As `open`, with other times.
+    pub fn open_with(address: Address, name: String, timing: Timing) -> Arc<AmqpBroker> {
         let not_yet = AmqpError::NotYet(address.to_string());
         let (told, contact) = watch::channel(Contact::Away {
             since: Instant::now(),
             why: not_yet.text(),
         });
         let state = Arc::new(watch::Sender::new(State::Away(not_yet)));
-        let keep = keep(state.clone(), told, address, name, queue_unused_max);
+        let keep = keep(state.clone(), told, address, name, timing);
         let task = tokio::spawn(keep).abort_handle();
         Arc::new(AmqpBroker {
             state,
@@ -97,22 +111,18 @@ async fn keep(
     told: watch::Sender<Contact>,
     address: Address,
     name: String,
-    queue_unused_max: Duration,
+    timing: Timing,
 ) {
     let mut wait = RECONNECT_FIRST;
     let mut away_since = Instant::now();
     let mut said: Option<(String, Instant)> = None;
-    let mut was_away = false;
     loop {
-        let why = match Conn::open(&address, &name, queue_unused_max).await {
+        let why = match Conn::open(&address, &name, timing).await {
             Ok(conn) => {
                 tracing::info!(%address, name, "RabbitMQ is there");
                 said = None;
                 let began = Instant::now();
                 let mut standing = conn.standing();
-                if was_away {
-                    tokio::time::sleep(SETTLE).await;
-                }
                 state.send_replace(State::Open(Arc::new(conn)));
                 let why = follow(&mut standing, &told).await;
                 away_since = Instant::now();
@@ -123,7 +133,6 @@ async fn keep(
             }
             Err(why) => why,
         };
-        was_away = true;
         let text = why.text();
         told.send_replace(Contact::Away {
             since: away_since,
@@ -190,7 +199,8 @@ impl Broker for AmqpBroker {
     fn depth(&self, queue: Queue) -> BoxFuture<'_, Result<u64, BrokerError>> {
         async move {
             let conn = self.conn().map_err(away)?;
-            conn.depth(&queue).await.map_err(away)
+            let depth = conn.depth(&queue).await.map_err(away)?;
+            Ok(depth.unwrap_or_default())
         }
         .boxed()
     }
@@ -207,6 +217,7 @@ impl Broker for AmqpBroker {
         [
             "AMQP keeps no retained directory: another broker does",
             "of a batch that meets a full queue some messages may have been taken",
+            "RabbitMQ older than 4.0 that is killed within a second of making a queue leaves it without a leader: nothing accepted is lost, and `rabbitmqctl delete_queue` mends it",
         ]
         .map(str::to_owned)
         .to_vec()

@@ -1,19 +1,20 @@
 //! Two connections as one: what publishes must not hold up what consumes. A server that is short of memory or disk stops
 //! reading from connections that publish, and acks on the same one would wait with them.
 
+use crate::broker::Timing;
 use crate::connect::{self, Opened};
-use crate::error::{AmqpError, NOT_FOUND, of_channel, said, source};
+use crate::error::{AmqpError, of_channel, source};
 use crate::limits::{BATCHES_MAX, REPLY_MAX};
 use crate::queue;
 use crate::stream::Grip;
 use futures::StreamExt;
-use lapin::options::{ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::options::ConfirmSelectOptions;
 use lapin::types::ShortString;
 use lapin::{Channel, Connection, Event};
 use parking_lot::Mutex;
 use sengu_interconnect::Queue;
 use sengu_interconnect::address::Address;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
@@ -33,13 +34,14 @@ pub struct Conn {
     publishing: Connection,
     consuming: Connection,
     standing: Arc<watch::Sender<Standing>>,
-    /// Queues that are known to be there; the lock is held while one is declared, so that each is declared once.
-    declared: tokio::sync::Mutex<HashSet<Queue>>,
+    /// Queues that are known to be there, and from when on they are kept when they were just made. The lock is held
+    /// while one is declared, so that each is declared once.
+    declared: tokio::sync::Mutex<HashMap<Queue, Option<Instant>>>,
     /// For questions about queues: any error of one closes it.
     asking: tokio::sync::Mutex<Option<Channel>>,
     batches: Semaphore,
     idle: Mutex<Vec<Channel>>,
-    queue_unused_max: Duration,
+    timing: Timing,
     watchers: [AbortHandle; 2],
 }
 
@@ -55,10 +57,13 @@ impl Conn {
     pub async fn open(
         address: &Address,
         name: &str,
-        queue_unused_max: Duration,
+        mut timing: Timing,
     ) -> Result<Conn, AmqpError> {
         let consuming = connect::open(address, name).await?;
         let publishing = connect::open(address, &format!("{name} publish")).await?;
+        if connect::keeps_at_once(&publishing.version) {
+            timing.kept_after = Duration::ZERO;
+        }
         let standing = Arc::new(watch::Sender::new(Standing::Open));
         let grips = [consuming.grip.clone(), publishing.grip.clone()];
         let watchers = [&consuming, &publishing]
@@ -72,7 +77,7 @@ impl Conn {
             asking: tokio::sync::Mutex::default(),
             batches: Semaphore::new(BATCHES_MAX),
             idle: Mutex::default(),
-            queue_unused_max,
+            timing,
             watchers,
         })
     }
@@ -133,16 +138,39 @@ impl Conn {
         let name = queue::name(&self.prefix, queue)?;
         let mut declared = self.declared.lock().await;
         for queue in [&Queue::parked(), queue] {
-            if declared.contains(queue) {
+            if declared.contains_key(queue) {
                 continue;
             }
             let name = queue::name(&self.prefix, queue)?;
-            let arguments = queue::arguments(&self.prefix, queue, self.queue_unused_max);
+            // Declaring does not tell whether it was there.
+            let is_new = self.depth(queue).await?.is_none();
+            let arguments = queue::arguments(&self.prefix, queue, self.timing.queue_unused_max);
             self.ask(async |channel| queue::declare(channel, name, arguments).await)
                 .await?;
-            declared.insert(queue.clone());
+            let kept_from = is_new.then(|| Instant::now() + self.timing.kept_after);
+            declared.insert(queue.clone(), kept_from);
         }
         Ok(name)
+    }
+
+    /// Waits until none of these is so new that a crash of the server could take it away.
+    ///
+    /// # Errors
+    /// When the connection dies meanwhile: they may be gone.
+    pub async fn kept(&self, queues: impl Iterator<Item = &Queue>) -> Result<(), AmqpError> {
+        let latest = {
+            let declared = self.declared.lock().await;
+            queues.filter_map(|q| *declared.get(q)?).max()
+        };
+        let Some(latest) = latest.filter(|latest| *latest > Instant::now()) else {
+            return Ok(());
+        };
+        let mut standing = self.standing();
+        let dead = standing.wait_for(|standing| matches!(standing, Standing::Dead(_)));
+        match timeout(latest.saturating_duration_since(Instant::now()), dead).await {
+            Err(_) => Ok(()),
+            Ok(_) => Err(self.why_dead().unwrap_or(AmqpError::Closing)),
+        }
     }
 
     /// It was taken away: it is made again when it is needed.
@@ -150,24 +178,14 @@ impl Conn {
         self.declared.lock().await.remove(queue);
     }
 
-    /// Messages waiting in a queue; none in one that is not there.
+    /// Messages waiting in a queue; `None` when it is not there.
     ///
     /// # Errors
     /// When the server does not say.
-    pub async fn depth(&self, queue: &Queue) -> Result<u64, AmqpError> {
+    pub async fn depth(&self, queue: &Queue) -> Result<Option<u64>, AmqpError> {
         let name = queue::name(&self.prefix, queue)?;
-        self.ask(async |channel| {
-            let options = QueueDeclareOptions::durable().passive();
-            let declare = channel.queue_declare(name, options, Default::default());
-            match timeout(REPLY_MAX, declare).await {
-                Ok(Ok(queue)) => Ok(Some(u64::from(queue.message_count()))),
-                Ok(Err(e)) if matches!(said(&e), Some((NOT_FOUND, _))) => Ok(None),
-                Ok(Err(e)) => Err(of_channel("ask for a queue", e)),
-                Err(_) => Err(AmqpError::Late("ask for a queue")),
-            }
-        })
-        .await
-        .map(Option::unwrap_or_default)
+        self.ask(async |channel| queue::depth(channel, name).await)
+            .await
     }
 
     async fn ask<T>(

@@ -1,7 +1,7 @@
 //! One connection: from the address to being signed in, with each refusal told apart.
 
 use crate::error::{ACCESS_REFUSED, AmqpError, NOT_ALLOWED, plain, said, source};
-use crate::limits::{CONNECT_MAX, HEARTBEAT_S, NAME_BYTES_MAX, VERSION_MIN};
+use crate::limits::{CONNECT_MAX, HEARTBEAT_S, KEEPS_AT_ONCE, NAME_BYTES_MAX, VERSION_MIN};
 use crate::stream::{self, Grip};
 use lapin::tcp::AsyncTcpStream;
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
@@ -47,7 +47,7 @@ pub async fn open(address: &Address, name: &str) -> Result<Opened, AmqpError> {
         Ok(Err(error)) => {
             grip.cut();
             return Err(match grip.version() {
-                Some(found) if !is_new_enough(&found) => AmqpError::Version { found },
+                Some(found) if !is_at_least(&found, VERSION_MIN) => AmqpError::Version { found },
                 _ => refused(address, error),
             });
         }
@@ -57,7 +57,7 @@ pub async fn open(address: &Address, name: &str) -> Result<Opened, AmqpError> {
         }
     };
     let version = grip.version().unwrap_or_default();
-    if !is_new_enough(&version) {
+    if !is_at_least(&version, VERSION_MIN) {
         return Err(AmqpError::Version { found: version });
     }
     Ok(Opened {
@@ -120,11 +120,16 @@ fn refused(address: &Address, error: lapin::Error) -> AmqpError {
     }
 }
 
+/// Whether a queue that the server says it made is there after a crash, too.
+pub fn keeps_at_once(version: &str) -> bool {
+    is_at_least(version, KEEPS_AT_ONCE)
+}
+
 /// A version that cannot be read is taken for a new one.
-fn is_new_enough(version: &str) -> bool {
+fn is_at_least(version: &str, least: (u32, u32)) -> bool {
     let mut parts = version.split('.').map(str::parse::<u32>);
     match (parts.next(), parts.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= VERSION_MIN,
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= least,
         _ => true,
     }
 }
@@ -142,8 +147,9 @@ mod tests {
             ("3.8", false),
             ("", true),
         ] {
-            assert_eq!(is_new_enough(version), is_new, "{version}");
+            assert_eq!(is_at_least(version, VERSION_MIN), is_new, "{version}");
         }
+        assert!(!keeps_at_once("3.13.7") && keeps_at_once("4.0.1"));
     }
 
     #[test]

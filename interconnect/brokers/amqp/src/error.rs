@@ -46,8 +46,11 @@ pub enum AmqpError {
     Blocked(String),
     #[error("{0} is not answered within {REPLY_MAX:?}")]
     Late(&'static str),
-    #[error("nothing was confirmed within {0:?}")]
-    Unconfirmed(Duration),
+    /// Of a quorum queue this is how it looks that it has no leader.
+    #[error("nothing was confirmed within {within:?} for {queues}: has it a leader?")]
+    Unconfirmed { queues: String, within: Duration },
+    #[error("queue {0} takes nothing and is not full: has it a leader?")]
+    Refused(String),
     #[error("queue {0} is taken away as soon as it is there")]
     Vanishes(String),
     #[error("queue {0} was taken away")]

@@ -22,9 +22,12 @@ pub const RECONNECT_FIRST: Duration = Duration::from_millis(100);
 pub const RECONNECT_MAX: Duration = Duration::from_secs(5);
 /// A connection that lasted this long was a good one: the next wait is short again.
 pub const GOOD_AFTER: Duration = Duration::from_secs(5);
-/// A server that was away is left alone for this long once it is back: it opens its port before its queues have leaders,
-/// and RabbitMQ 3.10 may leave a queue without one when it is asked in between.
-pub const SETTLE: Duration = Duration::from_secs(3);
+/// A queue that was just made is not relied on before this, at servers older than `KEEPS_AT_ONCE`: those write down that
+/// there is a quorum queue only 0.5 to 1 s later, and after 3 s where many are made. When one is killed before that, it
+/// finds nothing of what it confirmed, and the queue has no leader until somebody deletes it.
+pub const KEPT_AFTER: Duration = Duration::from_secs(4);
+/// From here on the server writes it down before it says that the queue is there (Ra's change 443 of May 2024).
+pub const KEEPS_AT_ONCE: (u32, u32) = (4, 0);
 /// Lines in the log that say the same, at most one in this time.
 pub const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 

@@ -44,7 +44,7 @@ pub async fn publish(conn: &Conn, batch: &[Message]) -> Result<(), BrokerError> 
     while !rest.is_empty() {
         let lane = match timeout(PUBLISH_WAIT_MAX, ready(conn, &names)).await {
             Ok(lane) => lane.map_err(away)?,
-            Err(_) => return Err(away(why_not(conn))),
+            Err(_) => return Err(away(why_not(conn, &names))),
         };
         let returned = send(conn, &lane.channel, batch, &rest, &names).await?;
         conn.give_back(lane);
@@ -60,7 +60,7 @@ pub async fn publish(conn: &Conn, batch: &[Message]) -> Result<(), BrokerError> 
         }
         rest = returned;
     }
-    Ok(())
+    conn.kept(names.keys().copied()).await.map_err(away)
 }
 
 /// A channel of its own once the server takes something and the queues are there.
@@ -81,11 +81,25 @@ async fn ready<'a>(
     conn.lane().await
 }
 
-fn why_not(conn: &Conn) -> AmqpError {
+/// Names of queues in an error, at most.
+const NAMED_MAX: usize = 3;
+
+fn why_not(conn: &Conn, names: &BTreeMap<&Queue, ShortString>) -> AmqpError {
     match &*conn.standing().borrow() {
         Standing::Dead(why) => why.clone(),
         Standing::Blocked { why, .. } => AmqpError::Blocked(why.clone()),
-        Standing::Open => AmqpError::Unconfirmed(PUBLISH_WAIT_MAX),
+        Standing::Open => AmqpError::Unconfirmed {
+            queues: some_of(names),
+            within: PUBLISH_WAIT_MAX,
+        },
+    }
+}
+
+fn some_of(names: &BTreeMap<&Queue, ShortString>) -> String {
+    let some: Vec<&str> = names.values().take(NAMED_MAX).map(|n| n.as_str()).collect();
+    match names.len().saturating_sub(NAMED_MAX) {
+        0 => some.join(", "),
+        others => format!("{} and {others} others", some.join(", ")),
     }
 }
 
@@ -107,7 +121,7 @@ async fn send(
         while under_way.len() >= IN_FLIGHT_MAX
             || (bytes_under_way > 0 && bytes_under_way + bytes > IN_FLIGHT_BYTES_MAX)
         {
-            let done = next(conn, &mut under_way).await?;
+            let done = next(conn, names, &mut under_way).await?;
             bytes_under_way -= batch[done.0].body.len();
             outcome.take(batch, done)?;
         }
@@ -123,12 +137,11 @@ async fn send(
         }
     }
     while !under_way.is_empty() {
-        let done = next(conn, &mut under_way).await?;
+        let done = next(conn, names, &mut under_way).await?;
         outcome.take(batch, done)?;
     }
-    if let Some(queue) = outcome.full {
-        let depth_max = DEPTH_MAX;
-        return Err(BrokerError::Full { queue, depth_max });
+    if let Some(queue) = outcome.refusing {
+        return Err(refusal(conn, queue).await);
     }
     outcome.returned.sort_unstable();
     Ok(outcome.returned)
@@ -154,26 +167,40 @@ async fn send_one(channel: &Channel, name: ShortString, body: &[u8], at: usize) 
 
 async fn next<F: Future<Output = Done>>(
     conn: &Conn,
+    names: &BTreeMap<&Queue, ShortString>,
     under_way: &mut FuturesUnordered<F>,
 ) -> Result<Done, BrokerError> {
     match timeout(PUBLISH_WAIT_MAX, under_way.next()).await {
         Ok(Some(done)) => Ok(done),
         Ok(None) => Err(away(AmqpError::Closing)),
-        Err(_) => Err(away(why_not(conn))),
+        Err(_) => Err(away(why_not(conn, names))),
+    }
+}
+
+/// A queue refuses when it is full; RabbitMQ 3 lets one without a leader refuse, too.
+async fn refusal(conn: &Conn, queue: Queue) -> BrokerError {
+    match conn.depth(&queue).await {
+        // Some may have been taken out since.
+        Ok(depth) if depth.unwrap_or_default() >= DEPTH_MAX as u64 / 2 => BrokerError::Full {
+            queue,
+            depth_max: DEPTH_MAX,
+        },
+        Ok(_) => away(AmqpError::Refused(queue.to_string())),
+        Err(why) => away(why),
     }
 }
 
 #[derive(Default)]
 struct Outcome {
     returned: Vec<usize>,
-    full: Option<Queue>,
+    refusing: Option<Queue>,
 }
 
 impl Outcome {
     fn take(&mut self, batch: &[Message], (at, confirmed): Done) -> Result<(), BrokerError> {
         let confirmation = confirmed.map_err(|e| of_publish(batch, e))?;
-        if confirmation.is_nack() && self.full.is_none() {
-            self.full = Some(batch[at].queue.clone());
+        if confirmation.is_nack() && self.refusing.is_none() {
+            self.refusing = Some(batch[at].queue.clone());
         }
         if let Some(returned) = confirmation.take_message() {
             let id = returned.properties.message_id().as_ref();

@@ -1,6 +1,8 @@
 //! Queues as RabbitMQ has them: their names, and the arguments that all ends must agree on.
 
-use crate::error::{AmqpError, PRECONDITION_FAILED, RESOURCE_LOCKED, of_channel, plain, said};
+use crate::error::{
+    AmqpError, NOT_FOUND, PRECONDITION_FAILED, RESOURCE_LOCKED, of_channel, plain, said,
+};
 use crate::limits::{DELIVERIES_MAX, DEPTH_MAX, NAME_BYTES_MAX, REPLY_MAX};
 use lapin::Channel;
 use lapin::options::QueueDeclareOptions;
@@ -49,6 +51,21 @@ pub fn arguments(prefix: &str, queue: &Queue, unused_max: Duration) -> FieldTabl
         set("x-expires", number(unused_max));
     }
     arguments
+}
+
+/// Messages waiting in the queue; `None` when it is not there. The channel is of no more use then, nor after an error.
+///
+/// # Errors
+/// When the server does not say.
+pub async fn depth(channel: &Channel, name: ShortString) -> Result<Option<u64>, AmqpError> {
+    let options = QueueDeclareOptions::durable().passive();
+    let declare = channel.queue_declare(name, options, FieldTable::default());
+    match timeout(REPLY_MAX, declare).await {
+        Ok(Ok(queue)) => Ok(Some(u64::from(queue.message_count()))),
+        Ok(Err(e)) if matches!(said(&e), Some((NOT_FOUND, _))) => Ok(None),
+        Ok(Err(e)) => Err(of_channel("ask for a queue", e)),
+        Err(_) => Err(AmqpError::Late("ask for a queue")),
+    }
 }
 
 /// Makes the queue unless it is there. The channel is of no more use after an error.

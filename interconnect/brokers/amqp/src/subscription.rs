@@ -95,10 +95,13 @@ impl AmqpSubscription {
             arrived: Notify::new(),
             said: Notify::new(),
         });
-        let mut pump = Pump::new(conn, channel, queue, name, slot.clone());
+        let mut pump = Pump::new(conn.clone(), channel, queue.clone(), name, slot.clone());
         pump.begin().await?;
         tokio::spawn(pump.run());
-        Ok(AmqpSubscription { slot })
+        let subscription = AmqpSubscription { slot };
+        // Whoever is told that somebody is there publishes at once.
+        conn.kept(std::iter::once(&queue)).await?;
+        Ok(subscription)
     }
 
     fn settle(

@@ -10,7 +10,7 @@ use common::proxy::Proxy;
 use common::{LIMIT, Rabbit, address, collect, contact_until, numbers, open, queue, until};
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
-use sengu_broker_amqp::{AmqpBroker, AmqpError, check};
+use sengu_broker_amqp::{AmqpBroker, AmqpError, Timing, check};
 use sengu_interconnect::address::Password;
 use sengu_interconnect::contact::{Contact, Finding};
 use sengu_interconnect::parked::Parked;
@@ -226,7 +226,11 @@ async fn a_queue_that_nobody_uses_goes_and_comes_back() {
     let (_connection, channel) = plain_channel().await;
     let address = rabbit().address();
     let unused_max = Duration::from_secs(1);
-    let broker = AmqpBroker::open_with(address.clone(), "test".to_owned(), unused_max);
+    let timing = Timing {
+        queue_unused_max: unused_max,
+        kept_after: Duration::ZERO,
+    };
+    let broker = AmqpBroker::open_with(address.clone(), "test".to_owned(), timing);
     broker.until_there(LIMIT).await.unwrap();
     broker.publish(numbers("w", 0..1)).await.unwrap();
     let _ = channel;

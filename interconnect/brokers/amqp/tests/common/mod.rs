@@ -5,7 +5,7 @@
 pub mod proxy;
 
 use bytes::Bytes;
-use sengu_broker_amqp::AmqpBroker;
+use sengu_broker_amqp::{AmqpBroker, Timing};
 use sengu_interconnect::address::Address;
 use sengu_interconnect::contact::Contact;
 use sengu_interconnect::{Broker, Message, Queue, Subscription, Tag};
@@ -200,8 +200,13 @@ fn certificates(folder: &Path) -> String {
     ca.pem()
 }
 
+/// New queues are relied on at once, since this server is not killed.
 pub async fn open(address: Address) -> Arc<AmqpBroker> {
-    let broker = AmqpBroker::open(address, "test".to_owned());
+    let timing = Timing {
+        kept_after: Duration::ZERO,
+        ..Timing::default()
+    };
+    let broker = AmqpBroker::open_with(address, "test".to_owned(), timing);
     broker.until_there(LIMIT).await.unwrap();
     broker
 }
