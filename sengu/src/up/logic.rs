@@ -1,9 +1,9 @@
 //! The logic role, with or without an execution environment in the same process.
 
 use super::files::{private_folder, seal_key, token, write_private};
+use super::interconnect::Addresses;
 use super::{Settings, ended_by, execution, join, version};
 use crate::config::Config;
-use super::interconnect::Addresses;
 use crate::drivers::brokers::link::{self, JoinToken, Listener};
 use crate::drivers::brokers::mqtt;
 use anyhow::{Context as _, Result};
@@ -14,7 +14,7 @@ use sengu_interconnect::{Broker, MemoryBroker, address};
 use sengu_logic::api::serve::{Tls, TlsFiles, may_listen, serve};
 use sengu_logic::api::standby;
 use sengu_logic::leader::{self, Seat};
-use sengu_logic::{Follower, Logic, LogicConfig};
+use sengu_logic::{Follower, Logic, LogicConfig, Movable};
 use sengu_store::Store;
 use std::net::TcpListener;
 use std::path::Path;
@@ -55,6 +55,8 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
     };
     let super::store::Opened {
         store,
+        rows,
+        place,
         blobs,
         shared,
     } = opened;
@@ -71,18 +73,7 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
     if bundled.offers.is_empty() {
         tracing::warn!(folder = %settings.workers.display(), "no worker came with this program");
     }
-    let seat = match shared {
-        false => Seat::alone(store.as_ref()).await.context("use the store")?,
-        true => {
-            // Whoever asks is told that another one is the active one.
-            write_private(&data.join("endpoint"), format!("{here}\n").as_bytes())?;
-            let stood = stand_by(&settings, config, &store, &here, &listener, tls.clone());
-            match stood.await? {
-                Some(seat) => seat,
-                None => return Ok(()), // ended while it stood by
-            }
-        }
-    };
+    // Before the seat: whoever holds it moves its beat from then on, and waits for nobody.
     let name = config.name.clone().unwrap_or_else(super::host_name);
     let addresses = config
         .interconnect
@@ -101,6 +92,18 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
                 opened.broker,
                 opened.followers.into_iter().map(follower).collect(),
             )
+        }
+    };
+    let seat = match shared {
+        false => Seat::alone(store.as_ref()).await.context("use the store")?,
+        true => {
+            // Whoever asks is told that another one is the active one.
+            write_private(&data.join("endpoint"), format!("{here}\n").as_bytes())?;
+            let stood = stand_by(&settings, config, &store, &here, &listener, tls.clone());
+            match stood.await? {
+                Some(seat) => seat,
+                None => return Ok(()), // ended while it stood by
+            }
         }
     };
     if let Some(listener) = listen_mqtt(config, data, &token, files.as_ref())? {
@@ -126,6 +129,16 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
             roles,
             retention_ms: config.retention.map_or(RETENTION_DEFAULT_MS, |r| r.ms),
             followers,
+            moving: Some(Movable {
+                rows: Some(rows),
+                place,
+                name: name.clone(),
+                url: config.url.clone().unwrap_or_else(|| here.clone()),
+                opener: Arc::new(super::moving::Opener {
+                    data: data.to_owned(),
+                    seal_key: seal_key.clone(),
+                }),
+            }),
         },
         store,
         broker.clone(),
