@@ -15,10 +15,7 @@ impl Dispatch {
             (Contact::There, Some(since)) => {
                 self.away_since = None;
                 tracing::info!(away_ms = now.ms_since(since), "the interconnect is back");
-                let until = now.plus_ms(limits::LEASE_MS);
-                for task in self.lanes.iter_mut() {
-                    task.payload.lease_until = task.payload.lease_until.max(until);
-                }
+                self.lengthen_leases(now);
             }
             (Contact::Away { why, .. } | Contact::Blocked { why, .. }, None) => {
                 tracing::warn!(
@@ -28,6 +25,14 @@ impl Dispatch {
                 self.away_since = Some(now);
             }
             (_, Some(_)) => {}
+        }
+    }
+
+    /// Nobody's silence until now says anything: all have a whole lease to speak up.
+    pub(super) fn lengthen_leases(&mut self, now: Time) {
+        let until = now.plus_ms(limits::LEASE_MS);
+        for task in self.lanes.iter_mut() {
+            task.payload.lease_until = task.payload.lease_until.max(until);
         }
     }
 

@@ -48,12 +48,17 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 /// Commits of outcomes out at once; while they are, further ends gather for the next.
 const COMMITS_MAX: usize = 4;
 /// Results of a run's reads trickle in as devices answer. Each commit costs ten times what a result costs, so they wait
 /// this long for each other; nothing that changes, and nobody's single task, ever waits.
 const LINGER_MS: u64 = 20;
+/// Something is looked after at least this often.
+const IDLE: Duration = Duration::from_secs(10);
+/// A turn that comes later than planned by this much: the process was stopped and goes on, or its machine was.
+const HELD_MIN: Duration = Duration::from_secs(3);
 /// What was observed is kept at most this often.
 const KEEP_STATUS_EVERY_MS: u64 = 1_000;
 
@@ -277,7 +282,7 @@ impl Dispatch {
 
     pub async fn run(mut self) {
         let mut inputs = Vec::with_capacity(256);
-        let mut idle = tokio::time::interval(Duration::from_secs(10));
+        let mut idle = tokio::time::interval(IDLE);
         self.ask_for_lines(TaskId(0));
         let now = self.now();
         self.look_at_contact(now);
@@ -293,6 +298,7 @@ impl Dispatch {
             ];
             let wake = wake.into_iter().flatten().min();
             let wait = wake.map(|at| Duration::from_millis(at.ms_since(now)));
+            let (begun, planned) = (Instant::now(), wait.map_or(IDLE, |wait| wait.min(IDLE)));
             tokio::select! {
                 // What must not stand behind a flood comes first; of the two that may flood, none starves the other.
                 biased;
@@ -328,6 +334,10 @@ impl Dispatch {
                 () = async { tokio::time::sleep(wait.unwrap_or_default()).await }, if wait.is_some() => {}
             }
             let now = self.now();
+            if begun.elapsed() > planned + HELD_MIN {
+                // This process was held. What was said meanwhile is still to be read.
+                self.lengthen_leases(now);
+            }
             let due = self.lanes.due(now);
             for task in due.leases {
                 self.lease_over(task, now);

@@ -4,7 +4,10 @@ use super::File;
 use std::collections::BTreeSet;
 
 /// Words with a `/` that begin like a folder of the repository and are none.
-const NOT_PATHS: [(&str, &str); 1] = [("sengu/v1", "the apiVersion of every record")];
+const NOT_PATHS: [(&str, &str); 1] = [(
+    "sengu/v1",
+    "the apiVersion of every record, and the beginning of every topic",
+)];
 
 /// Made by a build, so never tracked.
 const BUILT: [&str; 2] = ["target", "dist"];
@@ -57,11 +60,16 @@ fn links(line: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+fn is_none_of_ours(path: &str) -> bool {
+    let mut words = NOT_PATHS.iter();
+    words.any(|(not, _)| path == *not || path.starts_with(&format!("{not}/")))
+}
+
 /// A path from the root: its first folder is one of ours. Or a document of the root.
 fn looks_like_path(word: &str, known: &BTreeSet<&str>) -> bool {
     let path = word.trim_start_matches("./");
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./*<>{},:#".contains(c);
-    if !path.chars().all(plain) || NOT_PATHS.iter().any(|(not, _)| *not == path) {
+    if !path.chars().all(plain) || is_none_of_ours(path) {
         return false;
     }
     match path.split_once('/') {
