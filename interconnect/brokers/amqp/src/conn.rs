@@ -34,15 +34,23 @@ pub struct Conn {
     publishing: Connection,
     consuming: Connection,
     standing: Arc<watch::Sender<Standing>>,
-    /// Queues that are known to be there, and from when on they are kept when they were just made. The lock is held
-    /// while one is declared, so that each is declared once.
-    declared: tokio::sync::Mutex<HashMap<Queue, Option<Instant>>>,
+    /// The lock is held while a queue is declared, so that each is declared once.
+    declared: tokio::sync::Mutex<HashMap<Queue, Declared>>,
     /// For questions about queues: any error of one closes it.
     asking: tokio::sync::Mutex<Option<Channel>>,
     batches: Semaphore,
     idle: Mutex<Vec<Channel>>,
     timing: Timing,
     watchers: [AbortHandle; 2],
+}
+
+/// What is known of a queue.
+#[derive(Default)]
+struct Declared {
+    /// It was there, and nothing has told otherwise since.
+    is_there: bool,
+    /// This end made it; from then on it is kept.
+    kept_from: Option<Instant>,
 }
 
 /// A channel for one batch, with confirms. It goes back only when nothing of the batch is outstanding.
@@ -138,7 +146,7 @@ impl Conn {
         let name = queue::name(&self.prefix, queue)?;
         let mut declared = self.declared.lock().await;
         for queue in [&Queue::parked(), queue] {
-            if declared.contains_key(queue) {
+            if declared.get(queue).is_some_and(|known| known.is_there) {
                 continue;
             }
             let name = queue::name(&self.prefix, queue)?;
@@ -147,8 +155,11 @@ impl Conn {
             let arguments = queue::arguments(&self.prefix, queue, self.timing.queue_unused_max);
             self.ask(async |channel| queue::declare(channel, name, arguments).await)
                 .await?;
-            let kept_from = is_new.then(|| Instant::now() + self.timing.kept_after);
-            declared.insert(queue.clone(), kept_from);
+            let known = declared.entry(queue.clone()).or_default();
+            known.is_there = true;
+            if is_new {
+                known.kept_from = Some(Instant::now() + self.timing.kept_after);
+            }
         }
         Ok(name)
     }
@@ -160,7 +171,7 @@ impl Conn {
     pub async fn kept(&self, queues: impl Iterator<Item = &Queue>) -> Result<(), AmqpError> {
         let latest = {
             let declared = self.declared.lock().await;
-            queues.filter_map(|q| *declared.get(q)?).max()
+            queues.filter_map(|q| declared.get(q)?.kept_from).max()
         };
         let Some(latest) = latest.filter(|latest| *latest > Instant::now()) else {
             return Ok(());
@@ -175,7 +186,9 @@ impl Conn {
 
     /// It was taken away: it is made again when it is needed.
     pub async fn forget(&self, queue: &Queue) {
-        self.declared.lock().await.remove(queue);
+        if let Some(known) = self.declared.lock().await.get_mut(queue) {
+            known.is_there = false;
+        }
     }
 
     /// Messages waiting in a queue; `None` when it is not there.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
 mod common;
+mod restart;
 
 use base64::Engine as _;
 use bytes::Bytes;

@@ -1,10 +1,6 @@
 //! What happens to the server itself: it is killed and comes back, and it runs out of memory. It has one of its own.
 
-#![allow(clippy::unwrap_used)] // helpers of tests, too
-
-mod common;
-
-use common::{LIMIT, Rabbit, contact_until, numbers, queue};
+use crate::common::{self, LIMIT, Rabbit, contact_until, numbers, queue};
 use sengu_broker_amqp::AmqpBroker;
 use sengu_interconnect::contact::Contact;
 use sengu_interconnect::{Broker, BrokerError, Tag};
