@@ -18,6 +18,7 @@ use sengu_model::seal::SealKey;
 use sengu_model::wire::envelope::{WeeAnnouncement, WorkerOffer};
 use sengu_model::{Metadata, Record, TaskId, Time, Uid};
 use sengu_store::blobs::Blobs;
+use sengu_store::switch::{Current, Switch, SwitchBlobs};
 use sengu_store::{Expect, Op, Store, StoreError, StoredRecord};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub struct LogicConfig {
     pub retention_ms: u64,
     /// Those who are told what happens; nothing of it runs when there are none.
     pub followers: Vec<crate::Follower>,
+    /// How the store can be moved into another one; None: it cannot.
+    pub moving: Option<crate::Movable>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +61,10 @@ pub enum StartError {
 /// What all parts of logic share.
 pub struct Shared {
     pub store: Arc<dyn Store>,
+    /// The same, to be replaced when the store moves; and where images are kept.
+    pub switch: Arc<Switch>,
+    pub images: Arc<SwitchBlobs>,
+    pub moves: service::moving::Moves,
     pub broker: Arc<dyn Broker>,
     pub config: LogicConfig,
     /// Number of this life; first half of every fence.
@@ -133,7 +140,7 @@ impl Waiters {
 
 impl Shared {
     pub fn blobs(&self) -> &dyn Blobs {
-        &*self.config.blobs
+        &*self.images
     }
 
     pub fn next_id(&self) -> u64 {
@@ -240,22 +247,29 @@ impl Logic {
     /// When the store cannot be read or a worker's manifest cannot be used.
     pub async fn start_in(
         seat: Arc<Seat>,
-        config: LogicConfig,
+        mut config: LogicConfig,
         store: Arc<dyn Store>,
         broker: Arc<dyn Broker>,
     ) -> Result<Arc<Logic>, StartError> {
         let epoch = seat.epoch;
-        let mut services = Vec::new();
+        seat.begin_keeping(store.clone());
         let store: Arc<dyn Store> = if seat.is_shared() {
-            services.push(clock::spawn(seat.clone().keep(store.clone())));
             Arc::new(Guarded::new(store, seat.clone()))
         } else {
             store
         };
+        let switch = Switch::new(Current {
+            store,
+            rows: config.moving.as_mut().and_then(|moving| moving.rows.take()),
+        });
+        let store: Arc<dyn Store> = switch.clone();
         let last_id = store.status().await?.last_id;
         let (inventory, newest) = load(store.as_ref()).await?;
         let shared = Arc::new(Shared {
             store,
+            switch,
+            images: SwitchBlobs::new(config.blobs.clone()),
+            moves: service::moving::Moves::default(),
             broker,
             events: service::events::Events::new(&config.followers),
             parked: service::parked::Rate::default(),
@@ -289,7 +303,7 @@ impl Logic {
         let actor = Dispatch::new(shared.clone(), inputs, control.sender());
         clock::spawn(actor.run());
         let control_loop = service::control::run(shared.clone(), dispatch.clone(), control_inputs);
-        services.extend([
+        let services = [
             clock::spawn(control_loop),
             clock::spawn(service::observe::run(shared.clone(), dispatch.clone())),
             clock::spawn(service::wees::run(shared.clone(), dispatch.clone())),
@@ -298,7 +312,7 @@ impl Logic {
             clock::spawn(service::blobs::run(shared.clone())),
             clock::spawn(service::parked::run(shared.clone())),
             clock::spawn(service::directory::run(shared.clone())),
-        ]);
+        ];
         let followers = service::events::start(&shared);
         Ok(Arc::new(Logic {
             shared,
@@ -319,6 +333,7 @@ impl Logic {
         if tokio::time::timeout(limit, stopped).await.is_err() {
             tracing::warn!("dispatch did not stop in time; the next start settles what is open");
         }
+        self.shared.moves.cancel();
         // What they would still write has nowhere to go; the next start takes it up from the tasks.
         for service in &self.services {
             service.abort();

@@ -10,16 +10,18 @@
 use bytes::Bytes;
 use parking_lot::Mutex;
 use sengu_model::limits::{LEADER_BEAT_MS, LEADER_LOOK_MS, LEADER_SILENCE_MS};
+use sengu_store::mark::{self, MOVE, State};
 use sengu_store::{Op, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 /// Counts lives of logic: first half of every fence.
 pub const EPOCH: &str = "epoch";
-const LEADER: &str = "leader";
+const LEADER: &str = mark::LEADER;
 /// The holder stops believing this long before a standby may take its seat, for what is under way between a look at the
 /// seat and its effect.
 const MARGIN_MS: u64 = 500;
@@ -43,7 +45,9 @@ pub struct Leader {
 pub struct Seat {
     pub epoch: u64,
     /// None: nobody else can have the store, so there is nothing to keep.
-    kept: Option<Mutex<Kept>>,
+    kept: Mutex<Option<Kept>>,
+    /// What moves the beat.
+    keeper: Mutex<Option<AbortHandle>>,
     lost: watch::Sender<bool>,
 }
 
@@ -59,23 +63,29 @@ impl Seat {
     /// # Errors
     /// The store's.
     pub async fn alone(store: &dyn Store) -> Result<Arc<Seat>, StoreError> {
+        mark::usable(store, false).await?;
         let epoch = next_epoch(store).await?.0;
         let op = Op::PutMeta {
             key: EPOCH.to_owned(),
             value: epoch.to_string().into(),
         };
         store.commit(vec![op].into()).await?;
-        Ok(Arc::new(Seat {
+        Ok(Seat::of(epoch, None))
+    }
+
+    fn of(epoch: u64, kept: Option<Kept>) -> Arc<Seat> {
+        Arc::new(Seat {
             epoch,
-            kept: None,
+            kept: Mutex::new(kept),
+            keeper: Mutex::default(),
             lost: watch::Sender::new(false),
-        }))
+        })
     }
 
     /// Whether nobody else can be the active one now.
     pub fn holds(&self) -> bool {
         !*self.lost.borrow()
-            && (self.kept.as_ref()).is_none_or(|kept| Instant::now() < kept.lock().until)
+            && (self.kept.lock().as_ref()).is_none_or(|kept| Instant::now() < kept.until)
     }
 
     /// Turns true when another life has taken the seat.
@@ -91,19 +101,42 @@ impl Seat {
 
     /// Whether its commits have to name the epoch.
     pub(crate) fn is_shared(&self) -> bool {
-        self.kept.is_some()
+        self.kept.lock().is_some()
+    }
+
+    /// Begins to keep it, if it has to be kept. `store` is the one that has it, without what guards it.
+    pub(crate) fn begin_keeping(self: &Arc<Self>, store: Arc<dyn Store>) {
+        if self.is_shared() {
+            let keeper = crate::clock::spawn(self.clone().keep(store));
+            let before = self.keeper.lock().replace(keeper.abort_handle());
+            before.iter().for_each(AbortHandle::abort);
+        }
+    }
+
+    pub(crate) fn stop_keeping(&self) {
+        self.keeper
+            .lock()
+            .take()
+            .iter()
+            .for_each(AbortHandle::abort);
+    }
+
+    /// The seat is in another store from now on: kept there as `leader` that was written with it, or not to be kept.
+    pub(crate) fn moves(self: &Arc<Self>, leader: Option<Leader>, store: Arc<dyn Store>) {
+        self.stop_keeping();
+        let until = holds_until(Instant::now());
+        *self.kept.lock() = leader.map(|leader| Kept { leader, until });
+        self.begin_keeping(store);
     }
 
     /// Moves the beat until the seat is lost.
-    pub(crate) async fn keep(self: Arc<Self>, store: Arc<dyn Store>) {
-        let Some(kept) = &self.kept else {
-            return;
-        };
+    async fn keep(self: Arc<Self>, store: Arc<dyn Store>) {
         let mut beat = tokio::time::interval(Duration::from_millis(LEADER_BEAT_MS));
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             beat.tick().await;
-            let before = kept.lock().leader.clone();
+            let before = self.kept.lock().as_ref().map(|kept| kept.leader.clone());
+            let Some(before) = before else { return };
             let next = Leader {
                 beat: before.beat + 1,
                 ..before.clone()
@@ -111,15 +144,17 @@ impl Seat {
             let begun = Instant::now();
             match write(store.as_ref(), Some(&before), &next, &[]).await {
                 Ok(()) => {
-                    *kept.lock() = Kept {
+                    *self.kept.lock() = Some(Kept {
                         leader: next,
                         until: holds_until(begun),
-                    };
+                    });
                 }
                 Err(StoreError::Fenced { .. }) => match seen(store.as_ref()).await {
                     // Its own beat was written though the answer was lost.
                     Ok((_, Some(leader))) if leader.epoch == self.epoch => {
-                        kept.lock().leader = leader;
+                        if let Some(kept) = self.kept.lock().as_mut() {
+                            kept.leader = leader;
+                        }
                         beat.reset_immediately();
                     }
                     Ok(_) => return self.lose(),
@@ -133,10 +168,9 @@ impl Seat {
 
     /// Ends in order, so that a standby need not wait.
     pub(crate) async fn release(&self, store: &dyn Store) {
-        let Some(kept) = &self.kept else {
-            return;
-        };
-        let before = kept.lock().leader.clone();
+        self.stop_keeping();
+        let before = self.kept.lock().as_ref().map(|kept| kept.leader.clone());
+        let Some(before) = before else { return };
         let next = Leader {
             beat: before.beat + 1,
             released: true,
@@ -155,7 +189,8 @@ fn holds_until(begun: Instant) -> Instant {
 /// Waits until the seat is free, and takes it. Whoever holds it meanwhile is told to `holder`.
 ///
 /// # Errors
-/// `Closed`. A store that is away is waited for.
+/// `Closed`, or `Moved` when there is nothing to wait for. A store that is away is waited for, and so is one into which
+/// another is still being moved.
 pub async fn stand_by(
     store: &dyn Store,
     name: &str,
@@ -168,10 +203,13 @@ pub async fn stand_by(
         match try_take(store, name, url, holder, &mut watched).await {
             Ok(Some(seat)) => return Ok(seat),
             Ok(None) => {}
-            Err(StoreError::Closed) => return Err(StoreError::Closed),
+            Err(error @ (StoreError::Closed | StoreError::Moved { .. })) => return Err(error),
             Err(error) => {
                 if !told {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the seat cannot be looked at; trying on");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the seat cannot be looked at; trying on"
+                    );
                 }
                 told = true;
                 // Nobody could move the beat while the store was away.
@@ -189,6 +227,31 @@ async fn try_take(
     holder: &watch::Sender<Option<Leader>>,
     watched: &mut Option<(Option<Bytes>, Instant)>,
 ) -> Result<Option<Arc<Seat>>, StoreError> {
+    let (raw_mark, mark) = mark::read(store).await?;
+    match mark {
+        Some(mark) if mark.state == State::Gone => {
+            return Err(StoreError::Moved {
+                to: mark.place,
+                at: mark.at,
+            });
+        }
+        // Whoever moves into it holds the seat. Its beat is watched from when the move is over.
+        Some(mark) if mark.state != State::Here => {
+            if watched.is_some() || holder.borrow().is_none() {
+                tracing::info!(from = mark.place, "a move into this store is not over");
+            }
+            *watched = None;
+            holder.send_replace(Some(Leader {
+                name: mark.place,
+                url: String::new(),
+                epoch: 0,
+                beat: 0,
+                released: false,
+            }));
+            return Ok(None);
+        }
+        _ => {}
+    }
     let (raw, leader) = seen(store).await?;
     let now = Instant::now();
     let since = match watched {
@@ -216,6 +279,11 @@ async fn try_take(
         released: false,
     };
     let ops = [
+        // No move into it has begun meanwhile, and none from it has ended.
+        Op::ExpectMeta {
+            key: MOVE.to_owned(),
+            value: raw_mark,
+        },
         Op::ExpectMeta {
             key: EPOCH.to_owned(),
             value: before,
@@ -232,14 +300,8 @@ async fn try_take(
     match write(store, None, &leader, &ops).await {
         Ok(()) => {
             tracing::info!(epoch, name, "active");
-            Ok(Some(Arc::new(Seat {
-                epoch,
-                kept: Some(Mutex::new(Kept {
-                    leader,
-                    until: holds_until(now),
-                })),
-                lost: watch::Sender::new(false),
-            })))
+            let until = holds_until(now);
+            Ok(Some(Seat::of(epoch, Some(Kept { leader, until }))))
         }
         Err(StoreError::Fenced { .. }) => Ok(None),
         Err(error) => Err(error),
@@ -266,7 +328,7 @@ async fn write(
     store.commit(ops.into()).await.map(|_| ())
 }
 
-fn bytes_of(leader: &Leader) -> Bytes {
+pub(crate) fn bytes_of(leader: &Leader) -> Bytes {
     // Text and numbers always serialise.
     serde_json::to_vec(leader).unwrap_or_default().into()
 }

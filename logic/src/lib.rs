@@ -26,3 +26,4 @@ pub mod workers;
 
 pub use crate::core::{Logic, LogicConfig, StartError};
 pub use crate::service::events::Follower;
+pub use crate::service::moving::{Movable, MoveTo, OpenStore, Opened};

@@ -310,7 +310,11 @@ impl Client {
         let (client, request) = request.build_split();
         let mut request = request.map_err(ClientError::Build)?;
         self.at.fetch_add(1, Ordering::Relaxed);
-        let url = format!("{}{}", self.base(), &request.url()[url::Position::BeforePath..]);
+        let url = format!(
+            "{}{}",
+            self.base(),
+            &request.url()[url::Position::BeforePath..]
+        );
         if let Ok(url) = url.parse() {
             *request.url_mut() = url;
         }

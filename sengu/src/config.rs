@@ -134,8 +134,7 @@ impl Config {
     pub fn read(path: &Path, must_exist: bool) -> Result<Config> {
         match std::fs::read_to_string(path) {
             Ok(text) => {
-                let config: Config =
-                    toml::from_str(&text).map_err(|e| told(path, &text, &e))?;
+                let config: Config = toml::from_str(&text).map_err(|e| told(path, &text, &e))?;
                 if config.holds_a_password() {
                     crate::up::check_private(path)?;
                 }
@@ -184,7 +183,9 @@ fn told(path: &Path, text: &str, error: &toml::de::Error) -> anyhow::Error {
     let line = error
         .span()
         .map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-    let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
+    let line = line
+        .map(|line| format!(", line {line}"))
+        .unwrap_or_default();
     anyhow::anyhow!("read {}{line}: {}", path.display(), error.message())
 }
 

@@ -181,6 +181,7 @@ impl Site {
             roles: Vec::new(),
             retention_ms: 86_400_000,
             followers: Vec::new(),
+            moving: None,
         }
     }
 

@@ -30,8 +30,9 @@ pub const PAUSE_MAX: Duration = Duration::from_secs(2);
 pub const PAUSES_MAX: u32 = 5;
 /// Rounds before the gate is closed, whatever is left: a store that is always behind never gets less.
 const ROUNDS_MAX: u32 = 30;
-/// A round this short leaves little for the pause.
+/// A round this short, or of this few rows, leaves little for the pause.
 const ROUND_SHORT: Duration = Duration::from_millis(100);
+const ROWS_FEW: u64 = 500;
 /// Keys that may wait to be copied again: bounds memory, about 100 bytes each.
 const TOUCHED_MAX: usize = 10_000_000;
 
@@ -311,12 +312,15 @@ impl Mover<'_> {
 
     /// Copies what was touched until that is little.
     async fn catch_up(&self, compare: bool) -> Result<(), MoveError> {
+        let mut before = u64::MAX;
         for _ in 0..ROUNDS_MAX {
             let begun = tokio::time::Instant::now();
             let rows = self.round(compare).await?;
-            if rows == 0 || begun.elapsed() < ROUND_SHORT {
+            // Where it no longer gets less, more rounds are of no use.
+            if rows <= ROWS_FEW || begun.elapsed() < ROUND_SHORT || rows >= before {
                 break;
             }
+            before = rows;
         }
         Ok(())
     }

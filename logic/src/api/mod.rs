@@ -4,6 +4,7 @@
 
 mod explain;
 pub mod idempotency;
+mod moves;
 mod openapi;
 mod parked;
 mod records;
@@ -215,7 +216,8 @@ async fn active_only(State(logic): State<Arc<Logic>>, request: Request, next: Ne
         return next.run(request).await;
     }
     let what = "this sengu cannot be sure to be the active one: the store does not answer in time, or another has taken over";
-    Refusal(Problem::new(Code::Standby, what).hint("try again in a moment, or ask the other one")).into_response()
+    Refusal(Problem::new(Code::Standby, what).hint("try again in a moment, or ask the other one"))
+        .into_response()
 }
 
 /// A change that was begun is carried to its end, whoever still listens: a caller who goes away between the commit and

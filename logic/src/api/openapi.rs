@@ -1,6 +1,6 @@
 //! The API's description, generated from the handlers. `sengu openapi` prints it; the repo keeps a copy.
 
-use super::{explain, parked, records, runs, system, tasks, watch, workers};
+use super::{explain, moves, parked, records, runs, system, tasks, watch, workers};
 use crate::core::Logic;
 use std::sync::Arc;
 use utoipa::OpenApi;
@@ -67,6 +67,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Logic>> {
         .routes(routes!(system::version))
         .routes(routes!(system::top))
         .routes(routes!(parked::list))
+        .routes(routes!(moves::begin, moves::get, moves::cancel))
         .routes(routes!(explain::kinds))
         .routes(routes!(explain::kind))
 }

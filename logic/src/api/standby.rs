@@ -41,9 +41,10 @@ async fn elsewhere(State(holder): State<Holder>) -> Refusal {
     let active = holder.borrow().clone();
     let problem = Problem::new(Code::Standby, "this sengu stands by for another one");
     Refusal(match active {
-        Some(leader) if !leader.released => {
-            problem.hint(format!("ask the active one, {}: {}", leader.name, leader.url))
-        }
+        Some(leader) if !leader.released => problem.hint(format!(
+            "ask the active one, {}: {}",
+            leader.name, leader.url
+        )),
         _ => problem.hint("try again in a moment"),
     })
 }

@@ -88,5 +88,8 @@ async fn say_alive(shared: &Shared) -> Result<(), BrokerError> {
     };
     // Numbers and text always serialise.
     let body = serde_json::to_vec(&alive).unwrap_or_default();
-    shared.broker.retain(LOGIC.to_owned(), Some(body.into())).await
+    shared
+        .broker
+        .retain(LOGIC.to_owned(), Some(body.into()))
+        .await
 }

@@ -4,6 +4,7 @@ pub mod blobs;
 pub mod control;
 pub mod directory;
 pub mod events;
+pub mod moving;
 pub mod observe;
 pub mod parked;
 pub mod retention;

@@ -166,11 +166,7 @@ pub fn spec_of(shared: &Shared, name: &str) -> WeeSpec {
 ///
 /// # Errors
 /// The broker's.
-pub(super) async fn tell(
-    shared: &Shared,
-    name: &str,
-    spec: WeeSpec,
-) -> Result<(), BrokerError> {
+pub(super) async fn tell(shared: &Shared, name: &str, spec: WeeSpec) -> Result<(), BrokerError> {
     let wanted = spec != WeeSpec::default();
     let body = serde_json::to_vec(&spec).unwrap_or_default();
     let value = wanted.then(|| body.into());

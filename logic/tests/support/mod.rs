@@ -112,6 +112,7 @@ async fn start(
         roles: Vec::new(),
         retention_ms: 86_400_000,
         followers: followers.to_vec(),
+        moving: None,
     };
     Logic::start(config, store.clone(), Arc::new(broker.clone()))
         .await

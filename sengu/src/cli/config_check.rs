@@ -70,7 +70,11 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     } else {
         output::print_value(args.output.format, &lines)?;
     }
-    Ok(if bad == 0 { Exit::Ok } else { Exit::NotAsWanted })
+    Ok(if bad == 0 {
+        Exit::Ok
+    } else {
+        Exit::NotAsWanted
+    })
 }
 
 async fn look(path: &std::path::Path, must_exist: bool) -> Vec<Line> {
@@ -91,7 +95,11 @@ async fn look(path: &std::path::Path, must_exist: bool) -> Vec<Line> {
     let mut lines = vec![Line::good("file", "read", found)];
     listeners(&config, &mut lines).await;
     match &config.store {
-        None => lines.push(Line::good("store", "engine", "SQLite in the data directory")),
+        None => lines.push(Line::good(
+            "store",
+            "engine",
+            "SQLite in the data directory",
+        )),
         Some(config) => match store::settings(config) {
             Ok(settings) => {
                 let of = settings.place();

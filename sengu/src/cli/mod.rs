@@ -16,6 +16,7 @@ mod explain;
 mod get;
 mod live;
 mod logs;
+mod migrate;
 mod nouns;
 mod observe;
 mod openapi;
@@ -107,6 +108,7 @@ Versions and execution environments
   wee upgrade   Start execution environments again as the program installed now
 
 Others
+  migrate       Move the store into PostgreSQL, or back, while work goes on
   worker check  Check a worker against the protocol (no server needed)
   config view   Which server and token would be used
   completions   Completions for a shell
@@ -166,6 +168,8 @@ enum Verb {
     Drain(cordon::DrainArgs),
     /// Take a target out of quarantine, or an execution environment back into work
     Uncordon(uncordon::Args),
+    /// Move the store into PostgreSQL, or back, while work goes on
+    Migrate(migrate::Args),
     /// For execution environments
     Wee(wee::Args),
     /// For authors of workers
@@ -277,6 +281,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             Verb::Cordon(args) => cordon::cordon(&args, &context).await,
             Verb::Drain(args) => cordon::drain(&args, &context).await,
             Verb::Wee(args) => wee::run(&args, &context).await,
+            Verb::Migrate(args) => migrate::run(&args, &context).await,
             Verb::Worker(args) => worker::run(args, &context).await,
             Verb::Up(_)
             | Verb::Openapi(_)

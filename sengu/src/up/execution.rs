@@ -93,7 +93,10 @@ pub async fn run(settings: Settings, config: &Config, data: &Path, joined: Join)
         Place::Brokers(addresses) => {
             let shown = &addresses.tasks;
             eprintln!("sengu {} joins {shown} as wee/{}", version(), settings.wee);
-            addresses.open(&format!("wee {}", settings.wee)).await?.broker
+            addresses
+                .open(&format!("wee {}", settings.wee))
+                .await?
+                .broker
         }
     };
     let bundled = match &settings.workers {

@@ -3,11 +3,11 @@
 use crate::config::Interconnect;
 use crate::drivers::brokers::{amqp, mqtt, nats};
 use anyhow::{Context as _, Result, bail};
+use sengu_interconnect::Broker;
 use sengu_interconnect::address::{Address, Password, Scheme};
 use sengu_interconnect::contact::Finding;
 use sengu_interconnect::events::Followers;
 use sengu_interconnect::pair::PairBroker;
-use sengu_interconnect::Broker;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -155,7 +155,9 @@ fn waits_for(shown: &str, passing: bool, error: anyhow::Error) -> Result<()> {
 fn password(path: &Path) -> Result<Password> {
     super::files::check_private(path).with_context(|| format!("read {}", path.display()))?;
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    Ok(Password::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+    Ok(Password::new(
+        text.trim_end_matches(['\r', '\n']).to_owned(),
+    ))
 }
 
 fn pem(path: Option<&Path>) -> Result<Option<Vec<u8>>> {

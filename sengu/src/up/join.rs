@@ -135,8 +135,7 @@ pub fn read(path: &Path) -> Result<Join> {
         .map_err(|e| anyhow::anyhow!("{}", e.message()))
         .with_context(|| format!("read {shown}"))?;
     let key = key_of(&content.seal_key);
-    let seal_key =
-        key.with_context(|| format!("{shown}: seal_key is no key of 64 hex digits"))?;
+    let seal_key = key.with_context(|| format!("{shown}: seal_key is no key of 64 hex digits"))?;
     let place = match content.token {
         Some(token) => Place::Link {
             url: content

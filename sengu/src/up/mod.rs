@@ -5,6 +5,7 @@ mod files;
 pub mod interconnect;
 mod join;
 mod logic;
+mod moving;
 pub mod store;
 
 pub(crate) use files::check_private;

@@ -5,6 +5,8 @@ use crate::drivers::stores::{directory, postgres, sqlite};
 use anyhow::{Context as _, Result, bail};
 use sengu_model::seal::SealKey;
 use sengu_store::blobs::Blobs;
+use sengu_store::mark::{self, State};
+use sengu_store::moving::Move;
 use sengu_store::{Op, Store, StoreError};
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
@@ -12,12 +14,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Where the store says by which key its Secrets are sealed.
-const SEAL_KEY: &str = "seal-key";
+pub(super) const SEAL_KEY: &str = "seal-key";
 /// Between two attempts to reach a database that is not there.
 const OPEN_AGAIN: Duration = Duration::from_secs(2);
 
 pub struct Opened {
     pub store: Arc<dyn Store>,
+    /// The same, to be moved.
+    pub rows: Arc<dyn Move>,
+    /// Where it is, for people.
+    pub place: String,
     pub blobs: Arc<dyn Blobs>,
     /// Other processes may have it open too.
     pub shared: bool,
@@ -29,24 +35,70 @@ pub struct Opened {
 /// What waiting does not mend.
 pub async fn open(config: Option<&StoreConfig>, data: &Path) -> Result<Opened> {
     match config {
-        None => embedded(data),
-        Some(config) => database(config).await,
+        None => {
+            let opened = embedded(data)?;
+            match mark::usable(opened.store.as_ref(), false).await {
+                Err(error @ StoreError::Moved { .. }) => Err(error).context(
+                    "name that database in [store] of sengu.toml: `sengu migrate` has printed the lines",
+                ),
+                Err(error @ StoreError::Unfinished { .. }) => Err(error).with_context(|| {
+                    let place = data.join("store");
+                    format!("go on with [store] in sengu.toml as before, and move {} away", place.display())
+                }),
+                other => other.context("read the store").map(|()| opened),
+            }
+        }
+        Some(config) => {
+            let opened = database(config).await?;
+            match mark::usable(opened.store.as_ref(), true).await {
+                Err(error @ StoreError::Moved { .. }) => Err(error).context(
+                    "write into sengu.toml what `sengu migrate` has printed: no [store] means the data directory",
+                ),
+                // Whoever moves into it may be at it. If it has ended between its last two steps, the store here says so.
+                Err(StoreError::Unfinished { .. }) => {
+                    confirm(opened.store.as_ref(), data).await?;
+                    Ok(opened)
+                }
+                other => other.context("read the store").map(|()| opened),
+            }
+        }
     }
 }
 
-fn embedded(data: &Path) -> Result<Opened> {
-    let store = match sqlite::SqliteStore::open(&data.join("store")) {
-        Ok(store) => store,
+/// Puts a copy to use that the store of the data directory has moved into.
+async fn confirm(store: &dyn Store, data: &Path) -> Result<()> {
+    let place = data.join("store");
+    if !place.exists() {
+        return Ok(());
+    }
+    // In use: the sengu that moves it is alive, and finishes by itself.
+    let Ok(old) = sqlite::SqliteStore::open(&place) else {
+        return Ok(());
+    };
+    let mark = mark::read(&old).await.context("read the old store")?.1;
+    old.close().await.context("close the old store")?;
+    if let Some(gone) = mark.filter(|mark| mark.state == State::Gone) {
+        mark::confirm(store, &gone).await.context("use the store")?;
+    }
+    Ok(())
+}
+
+pub(super) fn embedded(data: &Path) -> Result<Opened> {
+    let place = data.join("store");
+    let store = match sqlite::SqliteStore::open(&place) {
+        Ok(store) => Arc::new(store),
         Err(StoreError::InUse { .. }) => bail!(
             "another sengu runs on {}: end it, or give this one its own directory with --data",
             data.display()
         ),
         Err(e) => return Err(e).context("open the store"),
     };
-    let blobs = directory::DirectoryBlobs::open(&data.join("blobs"))
-        .context("open the store of images")?;
+    let blobs =
+        directory::DirectoryBlobs::open(&data.join("blobs")).context("open the store of images")?;
     Ok(Opened {
-        store: Arc::new(store),
+        rows: store.clone(),
+        store,
+        place: format!("SQLite in {}", place.display()),
         blobs: Arc::new(blobs),
         shared: false,
     })
@@ -58,11 +110,7 @@ async fn database(config: &StoreConfig) -> Result<Opened> {
     loop {
         match postgres::PostgresStore::open(settings.clone()).await {
             Ok(store) => {
-                return Ok(Opened {
-                    blobs: Arc::new(store.blobs()),
-                    store: Arc::new(store),
-                    shared: true,
-                });
+                return Ok(of_database(store, &settings));
             }
             Err(error @ StoreError::Unavailable(_)) => {
                 if !told {
@@ -76,6 +124,22 @@ async fn database(config: &StoreConfig) -> Result<Opened> {
                 return Err(error).with_context(|| format!("open the store {}", settings.place()));
             }
         }
+    }
+}
+
+pub(super) fn of_database(store: postgres::PostgresStore, settings: &postgres::Settings) -> Opened {
+    let blobs = Arc::new(store.blobs());
+    let store = Arc::new(store);
+    Opened {
+        rows: store.clone(),
+        store,
+        place: format!(
+            "PostgreSQL {}, schema {}",
+            settings.place(),
+            settings.schema
+        ),
+        blobs,
+        shared: true,
     }
 }
 
@@ -130,9 +194,7 @@ pub async fn check_seal_key(store: &dyn Store, key: &SealKey, data: &Path) -> Re
             ];
             match store.commit(write.into()).await {
                 // Another one was quicker: look again.
-                Err(StoreError::Fenced { .. }) => {
-                    Box::pin(check_seal_key(store, key, data)).await
-                }
+                Err(StoreError::Fenced { .. }) => Box::pin(check_seal_key(store, key, data)).await,
                 Err(e) => Err(e).context("write the store"),
                 Ok(_) => Ok(()),
             }
@@ -140,7 +202,7 @@ pub async fn check_seal_key(store: &dyn Store, key: &SealKey, data: &Path) -> Re
     }
 }
 
-fn fingerprint(key: &SealKey) -> String {
+pub(super) fn fingerprint(key: &SealKey) -> String {
     let mut hash = Sha256::new();
     hash.update(b"sengu seal key fingerprint 1\0");
     hash.update(key.0);

@@ -77,11 +77,25 @@ pub fn plan(switch: &Arc<Switch>, to: &Arc<dyn Move>, id: &str) -> (Plan, Arc<Pl
 ///
 /// # Errors
 /// The mover's.
+///
+/// # Panics
+/// When it does not end.
 pub async fn run_plan(plan: &Plan) -> Result<Progress, MoveError> {
+    run_plan_within(plan, 2 * LIMIT).await
+}
+
+/// The same with a limit of its own.
+///
+/// # Errors
+/// The mover's.
+///
+/// # Panics
+/// When it does not end.
+pub async fn run_plan_within(plan: &Plan, limit: Duration) -> Result<Progress, MoveError> {
     let told = watch::Sender::new(Progress::default());
     let cancelled = AtomicBool::new(false);
     let moved = mover::run(plan, &told, &cancelled);
-    let moved = tokio::time::timeout(2 * LIMIT, moved);
+    let moved = tokio::time::timeout(limit, moved);
     moved.await.expect("the move ends in time")?;
     let progress = told.borrow().clone();
     Ok(progress)
