@@ -326,6 +326,14 @@ impl Logic {
         }))
     }
 
+    /// Begins to move the store into another one; `shared.moves` says how far that is.
+    ///
+    /// # Errors
+    /// When it cannot be begun.
+    pub async fn move_store(&self, to: crate::MoveTo) -> Result<(), sengu_model::Problem> {
+        service::moving::begin(&self.shared, to).await
+    }
+
     /// Stops dispatch after what is pending is durable, then closes the store.
     pub async fn stop(&self) {
         let limit = Duration::from_millis(sengu_model::limits::DRAIN_MAX_MS);
