@@ -109,7 +109,7 @@ pub async fn run(from: Arc<dyn Move>, to: Arc<dyn Move>) {
     let switch = switch(&from);
     load::fill(&*switch).await;
     let load = Load::start(switch.clone());
-    load.has_done(300).await;
+    load.has_done(60).await;
 
     // A target that goes away in the middle.
     let frail = Arc::new(Frail::new(to.clone()));
@@ -147,7 +147,7 @@ pub async fn run(from: Arc<dyn Move>, to: Arc<dyn Move>) {
         assert!(compared.is_some_and(|d| d.rows > 0), "{part:?} is compared");
     }
     let before = digest(&*from, Part::Tasks).await.expect("digest");
-    load.has_done(load.done() + 200).await;
+    load.has_done(load.done() + 40).await;
     let after = digest(&*from, Part::Tasks).await.expect("digest");
     assert_eq!(before, after, "nothing more is written to the old store");
     load.stop().await.holds(&*to).await;
@@ -167,7 +167,7 @@ pub async fn run(from: Arc<dyn Move>, to: Arc<dyn Move>) {
 async fn stays(load: &Load, from: &Arc<dyn Move>, to: &Arc<dyn Move>, takeover: &Plain) {
     assert_eq!(takeover.changes.load(Ordering::Relaxed), 0);
     let before = from.status().await.expect("status").position_like();
-    load.has_done(load.done() + 100).await;
+    load.has_done(load.done() + 20).await;
     let after = from.status().await.expect("status").position_like();
     assert!(after > before, "work goes on in the old store");
     mark::usable(&**from, true).await.expect("in use");
