@@ -109,10 +109,7 @@ impl Server {
             ("HOME", at("")),
             ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
             ("ERL_EPMD_PORT", epmd.to_string()),
-            (
-                "RABBITMQ_NODENAME",
-                format!("t{}@localhost", server.port),
-            ),
+            ("RABBITMQ_NODENAME", format!("t{}@localhost", server.port)),
             ("RABBITMQ_DIST_PORT", dist.to_string()),
             ("RABBITMQ_MNESIA_BASE", at("mnesia")),
             ("RABBITMQ_LOG_BASE", at("log")),
@@ -137,7 +134,12 @@ impl Server {
     pub fn postgres() -> Server {
         let root = rustix::process::geteuid().is_root();
         let as_user = |program: String| {
-            let user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"];
+            let user = [
+                "setpriv",
+                "--reuid=postgres",
+                "--regid=postgres",
+                "--clear-groups",
+            ];
             let user = user.iter().filter(|_| root).map(|w| (*w).to_owned());
             user.chain([program]).collect::<Vec<_>>()
         };
@@ -162,7 +164,16 @@ impl Server {
                 .unwrap();
             assert!(made.status.success(), "{made:?}");
             let mut words = as_user(program("postgres", &places));
-            let more = ["-D", &data, "-h", "127.0.0.1", "-k", "", "-p", &port.to_string()];
+            let more = [
+                "-D",
+                &data,
+                "-h",
+                "127.0.0.1",
+                "-k",
+                "",
+                "-p",
+                &port.to_string(),
+            ];
             words.extend(more.map(str::to_owned));
             words
         });

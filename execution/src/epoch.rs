@@ -60,7 +60,10 @@ impl Shell {
                 Ok(said) => {
                     if self.logic.hear(&said, !news.all, crate::clock::now()) {
                         let skew_ms = self.logic.skew_ms;
-                        tracing::warn!(skew_ms, "the clock here and that of logic differ; logic's is used");
+                        tracing::warn!(
+                            skew_ms,
+                            "the clock here and that of logic differ; logic's is used"
+                        );
                     }
                 }
                 Err(error) => tracing::warn!(%error, "what logic says of itself is not understood"),
@@ -98,13 +101,19 @@ mod tests {
         let hour = 3_600_000;
         assert!(!logic.hear(&said(1, 0), false, Time(hour)), "it was kept");
         assert_eq!(logic.clock(Time(hour)), Time(hour));
-        assert!(!logic.hear(&said(1, hour - 900), true, Time(hour)), "under way");
+        assert!(
+            !logic.hear(&said(1, hour - 900), true, Time(hour)),
+            "under way"
+        );
         assert_eq!(logic.clock(Time(hour)), Time(hour));
         assert!(logic.hear(&said(1, hour), true, Time(2 * hour)));
         assert_eq!(logic.clock(Time(2 * hour)), Time(hour));
         assert!(!logic.hear(&said(1, hour + 100), true, Time(2 * hour + 700)));
         assert_eq!(logic.clock(Time(2 * hour)), Time(hour), "as it was");
-        assert!(logic.hear(&said(1, 2 * hour), true, Time(2 * hour)), "set right");
+        assert!(
+            logic.hear(&said(1, 2 * hour), true, Time(2 * hour)),
+            "set right"
+        );
         assert_eq!(logic.clock(Time(5)), Time(5));
     }
 }

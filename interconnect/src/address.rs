@@ -174,7 +174,11 @@ impl Address {
     pub fn url(&self) -> String {
         use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let mut url = format!("{}{}://", self.scheme.as_str(), if self.tls { "s" } else { "" });
+        let mut url = format!(
+            "{}{}://",
+            self.scheme.as_str(),
+            if self.tls { "s" } else { "" }
+        );
         if let Some(user) = &self.user {
             url.push_str(&encoded(user));
             url.push('@');
@@ -252,7 +256,10 @@ mod tests {
         let address = Address::parse("amqps://u:p%40ss@h/v?prefix=lab").unwrap();
         let again = Address::parse(&address.url()).unwrap();
         assert!(again.password.is_none());
-        assert_eq!((&again.path, &again.prefix), (&address.path, &address.prefix));
+        assert_eq!(
+            (&again.path, &again.prefix),
+            (&address.path, &address.prefix)
+        );
         assert_eq!(address.password.as_ref().unwrap().reveal(), "p@ss");
         assert_eq!(
             (address.prefix.as_str(), address.path.as_deref()),

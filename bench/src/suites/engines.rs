@@ -69,7 +69,10 @@ fn raw(report: &mut Report, package: &str, address: &str) {
                 report.raw(line);
             }
         }
-        Ok(ran) => report.raw(&format!("{package}: {}", String::from_utf8_lossy(&ran.stderr))),
+        Ok(ran) => report.raw(&format!(
+            "{package}: {}",
+            String::from_utf8_lossy(&ran.stderr)
+        )),
         Err(error) => report.raw(&format!("{package}: {error}")),
     }
 }
@@ -102,7 +105,11 @@ fn nats(bench: &Bench) -> Result<Engine, String> {
         );
         fs::write(folder.join("nats.conf"), config)?;
         let mut command = Command::new(program);
-        let server = begin("nats-server", command.arg("-c").arg(folder.join("nats.conf")), port)?;
+        let server = begin(
+            "nats-server",
+            command.arg("-c").arg(folder.join("nats.conf")),
+            port,
+        )?;
         let address = format!("nats://127.0.0.1:{port}");
         Ok(Engine {
             name: "NATS",
@@ -151,7 +158,10 @@ fn rabbitmq(bench: &Bench) -> Result<Engine, String> {
         let folder = folder(bench, "rabbitmq")?;
         let at = |name: &str| folder.join(name);
         fs::create_dir(at("log"))?;
-        fs::write(at("rabbitmq.conf"), format!("listeners.tcp.1 = 127.0.0.1:{port}\n"))?;
+        fs::write(
+            at("rabbitmq.conf"),
+            format!("listeners.tcp.1 = 127.0.0.1:{port}\n"),
+        )?;
         let mut names = Command::new("epmd");
         names.args(["-port", &epmd.to_string(), "-address", "127.0.0.1"]);
         let names = begin("epmd", &mut names, epmd)?;
@@ -198,7 +208,11 @@ fn postgres(bench: &Bench) -> Result<Engine, String> {
             command
         };
         let mut init = program("initdb");
-        run_quietly(init.arg("-D").arg(&data).args(["-A", "trust", "-U", "sengu"]))?;
+        run_quietly(
+            init.arg("-D")
+                .arg(&data)
+                .args(["-A", "trust", "-U", "sengu"]),
+        )?;
         let mut server = program("postgres");
         server.arg("-D").arg(&data);
         server.args(["-h", "127.0.0.1", "-k", "", "-p", &port.to_string()]);
@@ -216,7 +230,9 @@ fn postgres(bench: &Bench) -> Result<Engine, String> {
 }
 
 fn run_quietly(command: &mut Command) -> Result<()> {
-    let ran = command.output().with_context(|| format!("run {command:?}"))?;
+    let ran = command
+        .output()
+        .with_context(|| format!("run {command:?}"))?;
     ensure!(
         ran.status.success(),
         "{command:?}: {}",

@@ -58,7 +58,13 @@ pub(super) struct Load {
     all_us: f64,
 }
 
-pub(super) fn load(server: &Server, report: &mut Report, name: &str, action: &str, n: usize) -> Result<Load> {
+pub(super) fn load(
+    server: &Server,
+    report: &mut Report,
+    name: &str,
+    action: &str,
+    n: usize,
+) -> Result<Load> {
     let requests = tasks::requests(action, TARGETS, PER_REQUEST);
     let mut client = server.client()?;
     // Starts the worker, and fills what is filled once.

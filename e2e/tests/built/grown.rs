@@ -124,14 +124,23 @@ fn pair() -> Pair {
     let mut active = logic(&config("a"));
     active.up();
     until("the first is the active one", s(20), || {
-        (active.api.try_call("GET", "/v1/version", &[], b"").ok()?.status == 200).then_some(())
+        (active
+            .api
+            .try_call("GET", "/v1/version", &[], b"")
+            .ok()?
+            .status
+            == 200)
+            .then_some(())
     });
     let mut standby = logic(&config("b"));
     for file in ["token", "seal.key"] {
         fs::copy(active.data.join(file), standby.data.join(file)).unwrap();
     }
     standby.up();
-    let refused = standby.api.try_call("GET", "/v1/version", &[], b"").unwrap();
+    let refused = standby
+        .api
+        .try_call("GET", "/v1/version", &[], b"")
+        .unwrap();
     assert_eq!(refused.status, 503);
     assert!(refused.text().contains("\"standby\""), "{}", refused.text());
     Pair {
@@ -189,7 +198,11 @@ fn an_active_role_that_was_paused_does_no_harm_when_it_wakes_up() {
     let body = json!({"targets": ["redfish-0001"], "action": "power.cycle"}).to_string();
     let words = [("content-type", "application/json")];
     until("it says that it stands by", s(20), || {
-        let answer = pair.active.api.try_call("POST", "/v1/tasks", &words, body.as_bytes()).ok()?;
+        let answer = pair
+            .active
+            .api
+            .try_call("POST", "/v1/tasks", &words, body.as_bytes())
+            .ok()?;
         assert_ne!(answer.status, 202, "{}", answer.text());
         (answer.status == 503 && answer.text().contains("stands by")).then_some(())
     });
@@ -239,6 +252,9 @@ fn config_check_tells_what_is_missing() {
         };
         lines.iter().filter(fits).count()
     };
-    assert!(of("nats", "good") >= 3 && of("nats", "bad") == 0, "{lines:?}");
+    assert!(
+        of("nats", "good") >= 3 && of("nats", "bad") == 0,
+        "{lines:?}"
+    );
     assert_eq!(of("127.0.0.1:1", "bad"), 1, "{lines:?}");
 }
