@@ -274,6 +274,11 @@ impl Follower {
         Follower { child, lines }
     }
 
+    /// The next line, if one comes within `limit`.
+    pub fn try_next(&self, limit: Duration) -> Option<String> {
+        self.lines.recv_timeout(limit).ok()
+    }
+
     /// The next line.
     ///
     /// # Panics

@@ -89,21 +89,30 @@ async fn a_restart_settles_what_was_out_by_its_effect() {
     let once = bench.create("fire", &["t0"]).await[0];
     let probed = bench.create("cycle", &["t1"]).await[0];
     let again = bench.create("set", &["t2"]).await[0];
-    for _ in 0..3 {
+    let silent = bench.create("fire", &["t3"]).await[0];
+    let mut out = Vec::new();
+    for _ in 0..4 {
         let sent = bench.take(Class::Control).await;
         bench.report(&sent, Event::Started, json!({})).await;
+        out.push(sent);
     }
     let mut bench = bench.restart().await;
     bench.announce("default", 8).await;
-    assert_eq!(bench.ended(once).await, "unknown");
-    for _ in 0..2 {
-        let sent = bench.take(Class::Control).await;
-        let outcome = if sent.probe { happened(true) } else { done() };
-        assert_eq!(sent.probe, sent.task == probed);
-        bench.end(&sent, &outcome).await;
-    }
-    assert_eq!(bench.ended(probed).await, "done");
+    // What may be repeated goes again at once.
+    let sent = bench.take(Class::Control).await;
+    assert_eq!((sent.task, sent.probe), (again, false));
+    bench.end(&sent, &done()).await;
     assert_eq!(bench.ended(again).await, "done");
+    // What may not stays with whoever has it, and its word counts.
+    let held = out.iter().find(|sent| sent.task == once).unwrap();
+    bench.end(held, &done()).await;
+    assert_eq!(bench.ended(once).await, "done");
+    // For the others nobody speaks until their leases end.
+    let sent = bench.take(Class::Control).await;
+    assert_eq!((sent.task, sent.probe), (probed, true));
+    bench.end(&sent, &happened(true)).await;
+    assert_eq!(bench.ended(probed).await, "done");
+    assert_eq!(bench.ended(silent).await, "unknown");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

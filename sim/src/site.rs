@@ -1,5 +1,9 @@
 //! The site: logic, execution environments, broker, store and targets, and the hand that starts and breaks them.
 
+mod blobs;
+mod faults;
+mod record;
+
 use crate::broker::{SimBroker, Wire};
 use crate::life::{self, Life};
 use crate::plan::{Ask, Cut, Fault, Plan, VERSIONS};
@@ -7,9 +11,11 @@ use crate::store::SimStore;
 use crate::trap::Traps;
 use crate::worker::SimRuntime;
 use crate::world::{self, note};
+use blobs::{AllBlobs, NoBundles};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
+use record::put;
 use sengu_execution::{Runtime, WeeConfig, WeeHandle};
 use sengu_logic::leader::{Seat, stand_by};
 use sengu_logic::{Logic, LogicConfig, StartError};
@@ -517,242 +523,12 @@ impl Site {
         all.collect()
     }
 
-    async fn fault(&self, fault: Fault) {
-        if *self.healed.lock() {
-            return;
-        }
-        note!("fault: {fault:?}");
-        let sleep = |ms| tokio::time::sleep(Duration::from_millis(ms));
-        match fault {
-            Fault::KillLogic { at, away_ms } => {
-                {
-                    let which = self.active();
-                    let mut logics = self.logics.lock();
-                    logics[which].away_ms = away_ms;
-                    match at {
-                        Some(boundary) => logics[which].traps.set(Some(boundary)),
-                        None => logics[which].life.kill(),
-                    }
-                }
-                if at.is_none() {
-                    self.other_takes_over().await;
-                }
-            }
-            Fault::HoldLogic { ms } => {
-                let which = self.active();
-                let life = self.logics.lock()[which].life.clone();
-                self.orphan_all();
-                life.hold();
-                if ms > TAKEN_OVER_MS {
-                    self.other_takes_over().await;
-                    sleep(ms - TAKEN_OVER_MS).await;
-                } else {
-                    sleep(ms).await;
-                }
-                self.orphan_all();
-                note!("{} wakes", life.name);
-                life.wake();
-            }
-            Fault::StoreCut { ms } => {
-                let which = self.active();
-                let traps = self.logics.lock()[which].traps.clone();
-                traps.cut_from_store(true);
-                if ms > TAKEN_OVER_MS {
-                    self.other_takes_over().await;
-                    sleep(ms - TAKEN_OVER_MS).await;
-                } else {
-                    sleep(ms).await;
-                }
-                traps.cut_from_store(false);
-            }
-            Fault::KillWee { wee, away_ms } => {
-                self.kill_wee(wee);
-                sleep(away_ms).await;
-                self.out_of_touch(&wee_name(wee), false);
-                let dead = self.wees.lock().get(&wee).is_none_or(|w| w.life.is_dead());
-                if dead && !*self.healed.lock() {
-                    self.start_wee(wee);
-                }
-            }
-            Fault::HoldWee { wee, ms } => {
-                let Some(life) = self.wees.lock().get(&wee).map(|w| w.life.clone()) else {
-                    return;
-                };
-                life.hold();
-                self.out_of_touch(&life.name, true);
-                sleep(ms).await;
-                note!("{} wakes", life.name);
-                life.wake();
-                self.out_of_touch(&life.name, false);
-            }
-            Fault::Cut { party, how, ms } => {
-                let name = match party {
-                    0 => logic_name(self.active()),
-                    n => wee_name(n - 1),
-                };
-                self.touch_of(&name, true);
-                self.broker.change(&name, |wire| set(wire, how, true));
-                sleep(ms).await;
-                note!("{name} is whole again");
-                self.broker.change(&name, |wire| set(wire, how, false));
-                self.touch_of(&name, false);
-            }
-            Fault::BrokerAway { ms } => {
-                for party in self.parties() {
-                    self.touch_of(&party, true);
-                    self.broker.change(&party, |wire| wire.away = true);
-                }
-                sleep(ms).await;
-                note!("the broker is back");
-                for party in self.parties() {
-                    self.broker.change(&party, |wire| wire.away = false);
-                    self.touch_of(&party, false);
-                }
-            }
-            Fault::BrokerRestart => self.broker.restart(),
-            Fault::BrokerSlow { latency_ms, ms } => {
-                for party in self.parties() {
-                    self.broker.change(&party, |w| w.latency_ms = latency_ms);
-                }
-                sleep(ms).await;
-                for party in self.parties() {
-                    self.broker.change(&party, |w| w.latency_ms = 1);
-                }
-            }
-            Fault::StoreRefuses { ms } => {
-                self.store.set_mood(|mood| mood.refuses = true);
-                sleep(ms).await;
-                self.store.set_mood(|mood| mood.refuses = false);
-            }
-            Fault::StoreSlow { commit_ms, ms } => {
-                self.store.set_mood(|mood| {
-                    mood.commit_ms = commit_ms;
-                    mood.read_ms = commit_ms / 4;
-                });
-                sleep(ms).await;
-                let usual = self.plan.commit_ms;
-                self.store.set_mood(|mood| {
-                    mood.commit_ms = usual;
-                    mood.read_ms = 0;
-                });
-            }
-            Fault::StoreMute { commits } => self.store.lose_answers(commits),
-            Fault::Clock { logic, step_ms } => self.step_clock(logic, step_ms),
-        }
-    }
-
-    fn step_clock(&self, logic: bool, step_ms: i64) {
-        let offsets = {
-            let mut offsets = self.offsets.lock();
-            let offset = match logic {
-                true => &mut offsets.0,
-                false => &mut offsets.1,
-            };
-            *offset += step_ms;
-            *offsets
-        };
-        if logic {
-            for logic in self.logics.lock().iter() {
-                logic.life.set_clock(offsets.0);
-            }
-        } else {
-            for wee in self.wees.lock().values() {
-                wee.life.set_clock(offsets.1);
-            }
-        }
-    }
-
-    fn kill_wee(&self, wee: u32) {
-        if let Some(wee) = self.wees.lock().get(&wee) {
-            self.out_of_touch(&wee.life.name, true);
-            wee.life.kill();
-            wee.runtime.kill_all();
-        }
-    }
-
-    /// Whoever is cut off from logic, or logic from them.
-    fn touch_of(&self, party: &str, lost: bool) {
-        if party.starts_with("logic") {
-            self.orphan_all();
-            for wee in 0..self.plan.wees {
-                self.out_of_touch(&wee_name(wee), lost);
-            }
-        } else {
-            self.out_of_touch(party, lost);
-        }
-    }
-
-    fn out_of_touch(&self, wee: &str, lost: bool) {
-        world::with(|w| {
-            w.targets.orphan(wee);
-            let times = w.out_of_touch.entry(wee.to_owned()).or_default();
-            *times = match lost {
-                true => *times + 1,
-                false => times.saturating_sub(1),
-            };
-        });
-    }
-
-    fn orphan_all(&self) {
-        for wee in 0..self.plan.wees {
-            world::with(|w| w.targets.orphan(&wee_name(wee)));
-        }
-    }
-
-    /// All is well from here on.
-    pub async fn heal(&self) {
-        note!("all mends");
-        *self.healed.lock() = true;
-        world::with(|w| w.mischief = 0);
-        // Tasks must be begun by a time that another machine's clock has given: with clocks that are an hour apart
-        // nothing bad happens, and nothing at all.
-        *self.offsets.lock() = (0, 0);
-        for logic in self.logics.lock().iter() {
-            logic.life.set_clock(0);
-        }
-        for wee in self.wees.lock().values() {
-            wee.life.set_clock(0);
-        }
-        self.broker.heal();
-        self.store.lose_answers(0);
-        let usual = self.plan.commit_ms;
-        self.store.set_mood(|mood| {
-            mood.refuses = false;
-            mood.commit_ms = usual;
-            mood.read_ms = 0;
-        });
-        for logic in self.logics.lock().iter() {
-            logic.traps.set(None);
-            logic.traps.cut_from_store(false);
-            logic.life.wake();
-        }
-        for wee in 0..self.plan.wees {
-            let life = self.wees.lock().get(&wee).map(|w| w.life.clone());
-            match life {
-                Some(life) if !life.is_dead() => life.wake(),
-                _ => self.start_wee(wee),
-            }
-        }
-        world::with(|w| w.out_of_touch.clear());
-    }
-
     /// The active logic.
     pub fn logic_now(&self) -> Option<(Arc<Life>, Arc<Logic>)> {
         let logics = self.logics.lock();
         let active = logics.iter().find(|l| l.is_active())?;
         let (_, logic) = active.logic.as_ref()?;
         Some((active.life.clone(), logic.clone()))
-    }
-
-    /// With nothing else broken, the one that stands by is active soon.
-    async fn other_takes_over(&self) {
-        tokio::time::sleep(Duration::from_millis(TAKEN_OVER_MS)).await;
-        let alone = self.plan.logics == 1 || self.plan.faults.len() > 1;
-        let active = self.logics.lock().iter().any(LogicLife::is_active);
-        if !alone && !active {
-            let what = format!("nobody took over within {TAKEN_OVER_MS} ms");
-            world::with(|w| w.targets.wrong.push(what));
-        }
     }
 }
 
@@ -807,67 +583,4 @@ fn digest_of(version: &str) -> String {
         .bytes()
         .fold(0_u64, |sum, b| sum * 31 + u64::from(b));
     format!("sha256:{last:064x}")
-}
-
-fn put(
-    kind: &str,
-    name: &str,
-    uid: u64,
-    labels: BTreeMap<String, String>,
-    spec: serde_json::Value,
-) -> Op {
-    let record = Record {
-        api_version: API_VERSION.to_owned(),
-        kind: kind.to_owned(),
-        metadata: Metadata {
-            name: name.to_owned(),
-            labels,
-            created_at: Some(Time(life::START_MS)),
-            ..Metadata::default()
-        },
-        spec,
-        status: serde_json::Value::Null,
-    };
-    Op::PutRecord {
-        kind: kind.to_owned(),
-        name: name.to_owned(),
-        uid: Uid(uid),
-        expect: Expect::Anything,
-        body: serde_json::to_vec(&record).unwrap_or_default().into(),
-    }
-}
-
-/// Packs nothing: the images are made up.
-struct NoBundles;
-
-impl sengu_logic::workers::Bundles for NoBundles {
-    fn pack(&self, digest: &str, _: &mut dyn std::io::Write) -> std::io::Result<()> {
-        Err(std::io::Error::other(format!("no files for {digest}")))
-    }
-}
-
-/// Says that every image is kept.
-struct AllBlobs;
-
-impl Blobs for AllBlobs {
-    fn create(&self) -> BoxFuture<'_, Result<Box<dyn BlobWriter>, BlobError>> {
-        std::future::ready(Err(BlobError::NotFound("none is taken".to_owned()))).boxed()
-    }
-    fn size<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<u64>, BlobError>> {
-        std::future::ready(Ok(Some(1))).boxed()
-    }
-    fn read<'a>(
-        &'a self,
-        digest: &'a str,
-        _: u64,
-        _: usize,
-    ) -> BoxFuture<'a, Result<Bytes, BlobError>> {
-        std::future::ready(Err(BlobError::NotFound(digest.to_owned()))).boxed()
-    }
-    fn delete<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), BlobError>> {
-        std::future::ready(Ok(())).boxed()
-    }
-    fn list(&self) -> BoxFuture<'_, Result<Vec<String>, BlobError>> {
-        std::future::ready(Ok(Vec::new())).boxed()
-    }
 }

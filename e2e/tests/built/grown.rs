@@ -38,6 +38,11 @@ fn through(config: &str, fault: impl FnOnce()) {
     let runs = begin(&logic);
     std::thread::sleep(Duration::from_millis(300 + Dice::new().below(900)));
     fault();
+    // While the store was away it could not be sure to be the active one, and said so.
+    until("it answers again", s(60), || {
+        let answer = logic.api.try_call("GET", "/v1/version", &[], b"").ok()?;
+        (answer.status == 200).then_some(())
+    });
     let over = finish(&logic, runs, s(150));
     honest(&logic, &mut fleet, &over);
 }
@@ -194,15 +199,16 @@ fn an_active_role_that_was_paused_does_no_harm_when_it_wakes_up() {
     signal(pair.active.pid(), Signal::STOP);
     takes_over(&pair.standby);
     signal(pair.active.pid(), Signal::CONT);
-    // From its first word on it says that it is not the active one.
+    // From its first word on it says that it is not the active one; then it begins anew, on another free port.
     let body = json!({"targets": ["redfish-0001"], "action": "power.cycle"}).to_string();
     let words = [("content-type", "application/json")];
+    let endpoint = pair.active.data.join("endpoint");
     until("it says that it stands by", s(20), || {
-        let answer = pair
-            .active
-            .api
-            .try_call("POST", "/v1/tasks", &words, body.as_bytes())
-            .ok()?;
+        let url = fs::read_to_string(&endpoint).ok()?;
+        pair.active.api.address = url.trim().strip_prefix("http://")?.to_owned();
+        let api = &pair.active.api;
+        let answer = api.try_call("POST", "/v1/tasks", &words, body.as_bytes());
+        let answer = answer.ok()?;
         assert_ne!(answer.status, 202, "{}", answer.text());
         (answer.status == 503 && answer.text().contains("stands by")).then_some(())
     });
@@ -222,12 +228,16 @@ fn the_embedded_default_is_followed_with_mosquitto_sub() {
     let port = url.trim().rsplit_once(':').unwrap().1.parse().unwrap();
     let token = sengu.api.token.clone().unwrap();
     let follower = Follower::mosquitto_sub(port, "sengu/v1/#", Some(&token));
-    sengu.api.yaml(&fleet::echo(2)).expect(200);
     let mut topics = Vec::new();
     let told = |topics: &[String], start: &str| topics.iter().any(|t| t.starts_with(start));
-    while !told(&topics, "sengu/v1/record/target/echo-0001") {
-        topics.push(follower.next(s(20)));
-    }
+    // Changes are told to those who follow already, so there is one more until it does.
+    let mut count = 0;
+    until("changes are told", s(30), || {
+        count += 1;
+        sengu.api.yaml(&fleet::echo(count)).expect(200);
+        topics.extend(follower.try_next(s(1)));
+        told(&topics, "sengu/v1/record/target/echo-").then_some(())
+    });
     sengu.task("echo-0001", "observe", json!({}), s(20));
     while !told(&topics, "sengu/v1/result/") {
         topics.push(follower.next(s(20)));

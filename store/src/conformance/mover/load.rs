@@ -137,7 +137,7 @@ impl Known {
         let body = format!("body {turn}");
         let mut ops = vec![put("Load", &name(turn % 40), Expect::Anything, &body)];
         self.records.insert(name(turn % 40), Some(body.clone()));
-        if turn % 3 == 0 {
+        if turn.is_multiple_of(3) {
             let gone = name((turn + 7) % 40);
             ops.push(delete("Load", &gone, Expect::Anything));
             self.records.insert(gone, None);
@@ -182,7 +182,7 @@ impl Known {
         let ended = end(first + 1, Priority::People, Status::Done);
         must(store, vec![ended]).await;
         self.tasks.insert(first + 1, Some(Status::Done));
-        if turn % 2 == 0 {
+        if turn.is_multiple_of(2) {
             let ending = Op::EndHeld {
                 run: RunId(run),
                 status: Status::Cancelled,
