@@ -1,5 +1,6 @@
 //! The store moves into one that is shared, and back, with the seat; what has moved is started on by nobody.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, which clippy does not see as tests
 use futures::future::{BoxFuture, FutureExt as _};
 use sengu_interconnect::MemoryBroker;
 use sengu_logic::leader::{self, Seat};

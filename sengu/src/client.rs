@@ -4,7 +4,8 @@
 
 mod events;
 
-pub use events::{Event, EventReader, Events};
+use events::EventReader;
+pub use events::Events;
 
 use base64::Engine as _;
 use futures::StreamExt as _;

@@ -51,10 +51,14 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
         add(&|p| drop(p.faults.drain(..faults / 2)));
     }
     for n in 0..faults {
-        add(&|p| drop(p.faults.remove(n)));
+        add(&|p| {
+            p.faults.remove(n);
+        });
     }
     for n in 0..asks {
-        add(&|p| drop(p.asks.remove(n)));
+        add(&|p| {
+            p.asks.remove(n);
+        });
     }
     if plan.targets > 1 {
         add(&|p| p.targets = p.targets.div_ceil(4));

@@ -26,8 +26,10 @@ struct Engine {
     _processes: Vec<Process>,
 }
 
+type Start = fn(&Bench) -> Result<Engine, String>;
+
 pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
-    let engines: [fn(&Bench) -> Result<Engine, String>; 4] = [nats, mqtt, rabbitmq, postgres];
+    let engines: [Start; 4] = [nats, mqtt, rabbitmq, postgres];
     let n = bench.size(100_000, 10_000);
     for start in engines {
         let engine = match start(bench) {
