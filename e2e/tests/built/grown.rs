@@ -19,7 +19,16 @@ fn logic(config: &str) -> Instance {
     logic
 }
 
+/// Waits until a logic role is the active one; one on a shared store stands by for a moment first.
+fn active(logic: &Instance) {
+    until("it is the active one", s(60), || {
+        let answer = logic.api.try_call("GET", "/v1/version", &[], b"").ok()?;
+        (answer.status == 200).then_some(())
+    });
+}
+
 fn wees(logic: &Instance) -> Vec<Wee> {
+    active(logic);
     let mut wees = vec![Wee::prepare(logic, "one"), Wee::prepare(logic, "two")];
     wees.iter_mut().for_each(Wee::up);
     for wee in &mut wees {
@@ -39,10 +48,7 @@ fn through(config: &str, fault: impl FnOnce()) {
     std::thread::sleep(Duration::from_millis(300 + Dice::new().below(900)));
     fault();
     // While the store was away it could not be sure to be the active one, and said so.
-    until("it answers again", s(60), || {
-        let answer = logic.api.try_call("GET", "/v1/version", &[], b"").ok()?;
-        (answer.status == 200).then_some(())
-    });
+    active(&logic);
     let over = finish(&logic, runs, s(150));
     honest(&logic, &mut fleet, &over);
 }
@@ -128,15 +134,7 @@ fn pair() -> Pair {
     };
     let mut active = logic(&config("a"));
     active.up();
-    until("the first is the active one", s(20), || {
-        (active
-            .api
-            .try_call("GET", "/v1/version", &[], b"")
-            .ok()?
-            .status
-            == 200)
-            .then_some(())
-    });
+    self::active(&active);
     let mut standby = logic(&config("b"));
     for file in ["token", "seal.key"] {
         fs::copy(active.data.join(file), standby.data.join(file)).unwrap();
