@@ -28,10 +28,18 @@ use tokio::sync::{oneshot, watch};
 
 const START_PAGE: usize = 2_000;
 
+/// Who knows one of these may use the API.
+pub struct Tokens {
+    /// May do everything.
+    pub operator: String,
+    /// May look.
+    pub viewer: String,
+}
+
 pub struct LogicConfig {
     pub seal_key: SealKey,
-    /// Bearer token of the API.
-    pub token: String,
+    /// Bearer tokens of the API.
+    pub tokens: Tokens,
     /// Workers that came with the program.
     pub bundled: Vec<WorkerOffer>,
     /// Packs those when they are to be kept, or are wanted elsewhere.
@@ -39,6 +47,8 @@ pub struct LogicConfig {
     /// Where images are kept.
     pub blobs: Arc<dyn Blobs>,
     pub sengu_version: String,
+    /// What carries the tasks, in words: `embedded`, or the kinds of the brokers.
+    pub interconnect: String,
     pub roles: Vec<String>,
     /// Ended tasks and streams are kept this long, in milliseconds.
     pub retention_ms: u64,
@@ -102,6 +112,7 @@ pub struct Shared {
     /// How much may still be put aside.
     pub parked: service::parked::Rate,
     pub idempotency: crate::api::idempotency::Remembered,
+    pub sessions: crate::session::Sessions,
     pub watches: tokio::sync::Semaphore,
 }
 
@@ -294,6 +305,7 @@ impl Logic {
             waiters: Waiters::default(),
             metrics: Metrics::default(),
             idempotency: crate::api::idempotency::Remembered::default(),
+            sessions: crate::session::Sessions::default(),
             watches: tokio::sync::Semaphore::new(sengu_model::limits::WATCHES_MAX),
         });
         crate::workers::load(&shared).await?;

@@ -57,6 +57,11 @@ pub struct ListParams {
     status: Option<String>,
     /// `open`: not ended.
     state: Option<String>,
+    /// Worker kind.
+    kind: Option<String>,
+    action: Option<String>,
+    /// Who asked: `person`, `run`, `schedule`.
+    origin: Option<String>,
     limit: Option<usize>,
     cursor: Option<String>,
 }

@@ -45,6 +45,12 @@ pub enum Input {
         run: RunId,
         reply: oneshot::Sender<u32>,
     },
+    /// A run was paused (`held`), or goes on: then its tasks from `from` on are read from the store again.
+    Pause {
+        run: RunId,
+        held: bool,
+        from: TaskId,
+    },
     /// Targets that people changed or deleted.
     Altered(Vec<Uid>),
     /// The WEEs changed.

@@ -14,6 +14,7 @@ pub mod feed;
 mod handle;
 pub mod lanes;
 mod observed;
+mod pause;
 pub mod report;
 mod reports;
 pub mod route;
@@ -206,6 +207,8 @@ pub struct Dispatch {
     gone: Gone,
     /// Being ended straight in the store.
     ending: HashSet<TaskId>,
+    /// Runs whose tasks stay in the store unless they have begun.
+    paused: HashSet<RunId>,
     /// Targets whose kept status changed.
     dirty: HashSet<Uid>,
     dirty_since: Option<Time>,
@@ -251,6 +254,7 @@ impl Dispatch {
             feed: Feed::default(),
             gone: Gone::default(),
             ending: HashSet::new(),
+            paused: HashSet::new(),
             dirty: HashSet::new(),
             dirty_since: None,
             sealed: HashMap::new(),
@@ -283,6 +287,7 @@ impl Dispatch {
     pub async fn run(mut self) {
         let mut inputs = Vec::with_capacity(256);
         let mut idle = tokio::time::interval(IDLE);
+        self.take_paused();
         self.ask_for_lines(TaskId(0));
         let now = self.now();
         self.look_at_contact(now);
@@ -436,6 +441,7 @@ impl Dispatch {
                 // A version on trial takes tasks only where it is ready.
                 self.reroute_ruled(now);
             }
+            Input::Pause { run, held, from } => self.pause(run, held, from, now),
             Input::Altered(targets) => self.altered(&targets, now),
             Input::Stop(reply) => self.stopping = Some(reply),
         }

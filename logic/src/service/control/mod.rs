@@ -4,6 +4,7 @@
 //! its tasks alone, so a run goes on by itself after a restart. What to do next is the pure function `step`.
 
 mod create;
+mod pause;
 mod step;
 
 pub use create::RunPreview;
@@ -50,6 +51,8 @@ pub enum Input {
     /// A run was created or given new tasks: take it up from the store.
     Load(RunId, oneshot::Sender<()>),
     Cancel(RunId, oneshot::Sender<bool>),
+    Pause(RunId, oneshot::Sender<pause::Turned>),
+    Resume(RunId, oneshot::Sender<pause::Turned>),
     /// The status as of now.
     Status(RunId, oneshot::Sender<Option<RunStatus>>),
 }
@@ -295,6 +298,14 @@ impl Control {
                 }
                 let _ = reply.send(running);
             }
+            Input::Pause(id, reply) => {
+                let turned = self.pause(id).await;
+                let _ = reply.send(turned);
+            }
+            Input::Resume(id, reply) => {
+                let turned = self.resume(id).await;
+                let _ = reply.send(turned);
+            }
             Input::Status(id, reply) => {
                 let status = match self.runs.get(&id) {
                     Some(live) => {
@@ -388,6 +399,7 @@ impl Control {
         let Some(live) = self.runs.get_mut(&id) else {
             return;
         };
+        let was_paused = live.status.phase == RunPhase::Paused;
         live.status.phase = phase;
         why.clone_into(&mut live.status.message);
         live.halted = false;
@@ -395,6 +407,10 @@ impl Control {
         // The decision is durable before its consequences, so that a restart in between completes it.
         if !self.write(id).await {
             return;
+        }
+        if was_paused {
+            // What it held back is ended below; a retry of the run must not be held.
+            self.hold(id, false).await;
         }
         let Some(live) = self.runs.get_mut(&id) else {
             return;
