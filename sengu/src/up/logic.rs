@@ -177,10 +177,11 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
 
     write_private(&data.join("endpoint"), format!("{here}\n").as_bytes())?;
     eprintln!("sengu {} serves {here} from {}", version(), data.display());
+    eprintln!("console {here}{}", sengu_console::PATH);
     eprintln!("try: sengu --data {} get workers", data.display());
 
     let mut waiting = stopping.clone();
-    let serving = tokio::spawn(serve(logic.clone(), axum::Router::new(), listener, tls, async move {
+    let serving = tokio::spawn(serve(logic.clone(), sengu_console::routes(), listener, tls, async move {
         // An error means that the sender is gone, which is also the end.
         let _ = waiting.wait_for(|s| *s).await;
     }));
