@@ -1,0 +1,5 @@
+import { defineMessages } from '../../app/messages'
+
+export const messages = defineMessages({
+  title: { en: 'Tasks', ja: 'タスク' },
+})
