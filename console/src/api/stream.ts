@@ -4,6 +4,8 @@ import { noticeProblem } from './client'
 import { type ApiProblem, asProblem, problemOf } from './problem'
 import { SseParser, type StreamEvent } from './sse'
 
+export type { StreamEvent }
+
 export type StreamState = 'connecting' | 'live' | 'waiting' | 'paused' | 'refused' | 'ended'
 
 export type StreamOptions = {
@@ -125,7 +127,8 @@ export function follow(options: StreamOptions): () => void {
 export function useStream(
   path: string | undefined,
   onEvent: (event: StreamEvent) => void,
-  more: { lastEventId?: string; once?: boolean } = {},
+  /** `round`: another number begins anew. */
+  more: { lastEventId?: string; once?: boolean; round?: number } = {},
 ): { state: StreamState; problem: ApiProblem | undefined } {
   const [standing, setStanding] = useState<{ state: StreamState; problem: ApiProblem | undefined }>({
     state: 'connecting',
@@ -135,7 +138,7 @@ export function useStream(
   useEffect(() => {
     latest.current = onEvent
   })
-  const { lastEventId, once } = more
+  const { lastEventId, once, round } = more
   useEffect(() => {
     if (path === undefined) return undefined
     return follow({
@@ -145,6 +148,6 @@ export function useStream(
       ...(lastEventId === undefined ? {} : { lastEventId }),
       ...(once === undefined ? {} : { once }),
     })
-  }, [path, lastEventId, once])
+  }, [path, lastEventId, once, round])
   return standing
 }
