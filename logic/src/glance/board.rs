@@ -13,8 +13,6 @@ use parking_lot::Mutex;
 use sengu_model::{Selector, Uid, limits};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
-use tokio::time::Instant;
 
 /// What is looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,12 +28,7 @@ pub struct Boards(Mutex<HashMap<View, Weak<Board>>>);
 pub struct Board {
     view: View,
     pub changed: Arc<Changed>,
-    inner: tokio::sync::Mutex<Inner>,
-}
-
-struct Inner {
-    paint: Option<Paint>,
-    refreshed: Instant,
+    paint: tokio::sync::Mutex<Option<Paint>>,
 }
 
 /// What those who look compare.
@@ -80,10 +73,7 @@ impl Boards {
             view: view.clone(),
             // Before anything is read, so that nothing is missed.
             changed: shared.inventory.read().marks.look(),
-            inner: tokio::sync::Mutex::new(Inner {
-                paint: None,
-                refreshed: Instant::now(),
-            }),
+            paint: tokio::sync::Mutex::default(),
         });
         boards.insert(view.clone(), Arc::downgrade(&board));
         Some(board)
@@ -98,28 +88,21 @@ impl Boards {
 impl Board {
     /// All tiles as they are now.
     pub async fn whole(&self, shared: &Shared) -> Result<(Tiles, Told), sengu_model::Problem> {
-        let mut inner = self.inner.lock().await;
-        if inner.paint.is_none() {
-            inner.paint = Some(paint(shared, &self.view).await?);
-            inner.refreshed = Instant::now();
-        }
-        let Some(paint) = &inner.paint else {
-            unreachable!("it was painted above");
+        let mut known = self.paint.lock().await;
+        let paint = match known.take() {
+            Some(known) => known,
+            None => paint(shared, &self.view).await?,
         };
+        let paint = known.insert(paint);
         Ok((paint.whole(), paint.told()))
     }
 
     /// What differs from what was told; None when it is stale.
     pub async fn difference(&self, shared: &Shared, told: &mut Told) -> Option<TilesChanged> {
-        let mut inner = self.inner.lock().await;
-        let every = Duration::from_millis(limits::TILES_EVERY_MS);
-        let Inner { paint, refreshed } = &mut *inner;
-        let paint = paint.as_mut()?;
-        // All who look wake together: the first one does the work.
-        if refreshed.elapsed() >= every / 2 {
-            *refreshed = Instant::now();
-            paint.refresh(shared, &self.changed);
-        }
+        let mut inner = self.paint.lock().await;
+        let paint = inner.as_mut()?;
+        // All who look wake together: the first one takes what changed, and the others find it done.
+        paint.refresh(shared, &self.changed);
         if paint.stale {
             shared.glance.boards.forget(&self.view);
             return None;
