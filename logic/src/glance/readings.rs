@@ -123,8 +123,8 @@ impl Kept {
             };
             seen.push((name, reading.value as f32));
         }
+        let before = inner.targets.get(&target).map_or(0, Observations::bytes);
         let known = inner.targets.entry(target).or_default();
-        let before = known.bytes();
         known.add(&seen, now);
         let share = limits::READING_HISTORY_BYTES_MAX / fleet.max(1);
         known.fit(share);
@@ -331,9 +331,9 @@ mod tests {
     #[test]
     fn a_large_fleet_stays_within_the_budget() {
         let (kept, fleet) = (Kept::default(), 20_000);
+        let all = readings(10, 1.0);
         for round in 0..30_i64 {
             for target in 0..fleet as u64 {
-                let all = readings(10, 1.0);
                 // As if the fleet grew while it was observed.
                 let there = if round < 3 { fleet / 10 } else { fleet };
                 kept.observed(Uid(target), &all, there, Time(round * 400_000));
