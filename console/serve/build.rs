@@ -15,7 +15,7 @@ fn main() -> io::Result<()> {
         walk(&dist, &mut paths)?;
     }
     paths.sort();
-    let mut text = "pub static FILES: &[File] = &[\n".to_owned();
+    let mut text = "static FILES: &[File] = &[\n".to_owned();
     for path in &paths {
         println!("cargo:rerun-if-changed={}", path.display());
         let name = path.strip_prefix(&dist).map_err(io::Error::other)?;

@@ -28,10 +28,7 @@ async fn pages_are_the_index_with_a_strict_policy() {
         assert!(!policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"));
         assert_eq!(text(&response, "referrer-policy"), "no-referrer");
         assert_eq!(text(&response, "x-content-type-options"), "nosniff");
-        assert_eq!(
-            text(&response, "cross-origin-opener-policy"),
-            "same-origin"
-        );
+        assert_eq!(text(&response, "cross-origin-opener-policy"), "same-origin");
     }
 }
 
@@ -65,7 +62,11 @@ async fn what_is_not_there_is_not_found_and_leads_nowhere() {
         "/console/%2e%2e/Cargo.toml",
         "/console//etc/passwd.txt",
     ] {
-        assert_eq!(ask(path, "br").await.status(), StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(
+            ask(path, "br").await.status(),
+            StatusCode::NOT_FOUND,
+            "{path}"
+        );
     }
     for path in ["/", "/console"] {
         let response = ask(path, "br").await;

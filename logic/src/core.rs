@@ -113,6 +113,8 @@ pub struct Shared {
     pub parked: service::parked::Rate,
     pub idempotency: crate::api::idempotency::Remembered,
     pub sessions: crate::session::Sessions,
+    /// What those who look are shown.
+    pub glance: crate::glance::Glance,
     pub watches: tokio::sync::Semaphore,
 }
 
@@ -306,6 +308,7 @@ impl Logic {
             metrics: Metrics::default(),
             idempotency: crate::api::idempotency::Remembered::default(),
             sessions: crate::session::Sessions::default(),
+            glance: crate::glance::Glance::default(),
             watches: tokio::sync::Semaphore::new(sengu_model::limits::WATCHES_MAX),
         });
         crate::workers::load(&shared).await?;
@@ -324,6 +327,7 @@ impl Logic {
             clock::spawn(service::blobs::run(shared.clone())),
             clock::spawn(service::parked::run(shared.clone())),
             clock::spawn(service::directory::run(shared.clone())),
+            clock::spawn(crate::glance::run(shared.clone())),
         ];
         let followers = service::events::start(&shared);
         Ok(Arc::new(Logic {
@@ -398,6 +402,7 @@ async fn load(store: &dyn Store) -> Result<(Inventory, u64), StoreError> {
             && let Ok(status) = serde_json::from_slice::<KeptStatus>(&stored.body)
         {
             target.restore(&status, &texts);
+            inventory.changed(target, &mut target.live.lock());
         }
     }
     Ok((inventory, newest.max(store.status().await?.revision)))

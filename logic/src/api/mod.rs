@@ -4,6 +4,7 @@
 
 mod changes;
 mod explain;
+mod follow;
 mod grid;
 pub mod idempotency;
 mod moves;

@@ -1,14 +1,13 @@
 //! The API's description, generated from the handlers. `sengu openapi` prints it; the repo keeps a copy.
 
 use super::{
-    changes, explain, grid, moves, overview, parked, racks, records, runs, session, system, tasks, watch, workers,
+    changes, explain, grid, moves, overview, parked, racks, records, runs, session, system, tasks,
+    watch, workers,
 };
 use crate::core::Logic;
 use std::sync::Arc;
 use utoipa::OpenApi;
-use utoipa::openapi::security::{
-    ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme,
-};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 #[derive(OpenApi)]

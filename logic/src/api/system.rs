@@ -4,7 +4,6 @@ use super::Answer;
 use crate::clock;
 use crate::core::Logic;
 use crate::dispatch::{Input, QueueStanding};
-use crate::inventory::Reachable;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -206,18 +205,15 @@ pub(super) async fn metrics(State(logic): State<Arc<Logic>>) -> Response {
 
 /// Reachable, unreachable, quarantined, all.
 fn reach(logic: &Logic) -> (usize, usize, usize, usize) {
-    let inventory = logic.shared.inventory.read();
-    let (mut up, mut down, mut quarantined) = (0, 0, 0);
-    for target in inventory.targets.values() {
-        let live = target.live.lock();
-        match live.reachable {
-            Reachable::Yes(_) => up += 1,
-            Reachable::No { .. } => down += 1,
-            Reachable::Unknown => {}
-        }
-        quarantined += usize::from(live.quarantine.is_some());
-    }
-    (up, down, quarantined, inventory.targets.len())
+    let seen = logic.shared.inventory.read().counts.seen().all;
+    let counts = [
+        seen.reachable,
+        seen.unreachable,
+        seen.quarantined,
+        seen.total,
+    ];
+    let [up, down, quarantined, total] = counts.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    (up, down, quarantined, total)
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]

@@ -11,6 +11,7 @@ mod claim;
 mod commit;
 mod contact;
 pub mod feed;
+mod glance;
 mod handle;
 pub mod lanes;
 mod observed;
@@ -33,6 +34,7 @@ use feed::Feed;
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::FuturesUnordered;
+pub use glance::Glimpse;
 pub use handle::{Handle, Input, Inputs};
 use lanes::{Lanes, QueueIndex, Stage};
 use reports::{ReportTag, Reports};
@@ -431,6 +433,13 @@ impl Dispatch {
             }
             Input::Overview(reply) => {
                 let _ = reply.send(self.overview());
+            }
+            Input::Glimpse(reply) => {
+                let _ = reply.send(self.glimpse(now));
+            }
+            Input::OutOf { run, reply } => {
+                let out = |t: &&Task| t.payload.run == Some(run) && t.stage != Stage::Waiting;
+                let _ = reply.send(self.lanes.iter().filter(out).map(|t| t.id).collect());
             }
             Input::Windows(windows) => {
                 self.windows = windows;

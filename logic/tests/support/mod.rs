@@ -26,6 +26,7 @@ pub const WEE: (&str, u64) = ("wee-default", 0);
 
 pub mod fleet;
 pub mod followers;
+pub mod http;
 
 pub struct Bench {
     pub logic: Arc<Logic>,

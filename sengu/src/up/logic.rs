@@ -181,10 +181,16 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
     eprintln!("try: sengu --data {} get workers", data.display());
 
     let mut waiting = stopping.clone();
-    let serving = tokio::spawn(serve(logic.clone(), sengu_console::routes(), listener, tls, async move {
-        // An error means that the sender is gone, which is also the end.
-        let _ = waiting.wait_for(|s| *s).await;
-    }));
+    let serving = tokio::spawn(serve(
+        logic.clone(),
+        sengu_console::routes(),
+        listener,
+        tls,
+        async move {
+            // An error means that the sender is gone, which is also the end.
+            let _ = waiting.wait_for(|s| *s).await;
+        },
+    ));
     tokio::pin!(serving);
     tokio::select! {
         signal = ended_by() => tracing::info!(signal = signal?, "ending: tasks in hand may finish"),
