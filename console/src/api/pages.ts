@@ -13,6 +13,8 @@ export type Pages<T> = {
   more: boolean
   /** There are more rows than one table may hold: a narrower question is needed. */
   full: boolean
+  /** Pages asked for so far. */
+  asked?: number
   next: () => void
   again: () => void
 }
@@ -32,7 +34,8 @@ export function useCursorPages<T>(
     initialPageParam: undefined as string | undefined,
     getNextPageParam: (last) => last.cursor ?? undefined,
     enabled: options.enabled ?? true,
-    refetchInterval: options.refetchMs ?? false,
+    // Only while one page is all there is: asking again asks for every page that is loaded.
+    refetchInterval: (asked) => ((asked.state.data?.pages.length ?? 0) <= 1 ? (options.refetchMs ?? false) : false),
   })
   const pages = query.data?.pages
   const rows = useMemo(() => pages?.flatMap((page) => page.items) ?? [], [pages])
@@ -44,6 +47,7 @@ export function useCursorPages<T>(
     problem: query.error ? asProblem(query.error) : undefined,
     more: query.hasNextPage && !full,
     full,
+    asked: pages?.length ?? 0,
     next: () => void query.fetchNextPage({ cancelRefetch: false }),
     again: () => void query.refetch(),
   }

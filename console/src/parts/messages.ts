@@ -68,4 +68,7 @@ export const messages = defineMessages({
     en: 'once: never done twice; after a lost attempt it is unknown, and a person decides',
     ja: 'once: 二度は実行しません。途切れたときは unknown となり、人が判断します',
   },
+  viewerMayNot: { en: 'A viewer may look and change nothing', ja: '閲覧者は変更できません' },
+  filtersClear: { en: 'Clear filters', ja: '条件をクリア' },
+  filterAny: { en: 'any', ja: 'すべて' },
 })

@@ -1,15 +1,13 @@
-import { useMessages } from '../../app/messages'
-import { useTitle } from '../../app/title'
-import { Empty } from '../../parts/Standing'
-import { messages } from './messages'
+import './tasks.css'
+import { Route, Routes } from 'react-router'
+import { TaskList } from './TaskList'
+import { TaskPage } from './TaskPage'
 
 export default function Tasks() {
-  const t = useMessages(messages)
-  useTitle(t.title)
   return (
-    <section className="page">
-      <h1>{t.title}</h1>
-      <Empty />
-    </section>
+    <Routes>
+      <Route index element={<TaskList />} />
+      <Route path=":id" element={<TaskPage />} />
+    </Routes>
   )
 }

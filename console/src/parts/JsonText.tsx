@@ -1,0 +1,10 @@
+import { SafeText } from './SafeText'
+
+/** Any value of a device as indented JSON. It is hostile text like the rest. */
+export function JsonText({ value, max = 2000 }: { value: unknown; max?: number }) {
+  return (
+    <pre className="json">
+      <SafeText text={JSON.stringify(value, null, 2)} max={max} mono lines />
+    </pre>
+  )
+}
