@@ -2,7 +2,7 @@ import { useMessages } from '../app/messages'
 import { SafeText } from './SafeText'
 import { lookOf, type Shape, stateName, type Tone, words } from './states'
 
-const PATHS: Record<Shape, string> = {
+export const PATHS: Record<Shape, string> = {
   dot: 'M6 1.5a4.5 4.5 0 1 0 0 9a4.5 4.5 0 1 0 0-9z',
   ring: 'M6 1a5 5 0 1 0 0 10a5 5 0 1 0 0-10zm0 2a3 3 0 1 1 0 6a3 3 0 1 1 0-6z',
   half: 'M6 1a5 5 0 1 0 0 10a5 5 0 1 0 0-10zm0 1.6v6.8a3.4 3.4 0 0 1 0-6.8z',

@@ -16,11 +16,16 @@ export type Acting<T> = {
  * One change asked of the server. Afterwards all that is on the page is asked for again: what one change moves
  * elsewhere is not ours to know.
  */
-export function useAct<T = unknown>(then: (answer: T) => void, said?: string): Acting<T> {
+export function useAct<T = unknown>(
+  then: (answer: T) => void,
+  said?: string,
+  /** Asks in another way than by the call that is shown: with a header of its own. */
+  ask: (call: ApiCall) => Promise<T> = (call) => request<T>(call.method ?? 'POST', call.path, call.body),
+): Acting<T> {
   const client = useQueryClient()
   const { say } = useToasts()
   const mutation = useMutation({
-    mutationFn: (call: ApiCall) => request<T>(call.method ?? 'POST', call.path, call.body),
+    mutationFn: ask,
     onSuccess: (answer) => {
       if (said !== undefined) say(said)
       void client.invalidateQueries()

@@ -1,15 +1,15 @@
-import { useMessages } from '../../app/messages'
-import { useTitle } from '../../app/title'
-import { Empty } from '../../parts/Standing'
-import { messages } from './messages'
+import './runs.css'
+import { Route, Routes } from 'react-router'
+import { NewRun } from './NewRun'
+import { RunList } from './RunList'
+import { RunPage } from './RunPage'
 
 export default function Runs() {
-  const t = useMessages(messages)
-  useTitle(t.title)
   return (
-    <section className="page">
-      <h1>{t.title}</h1>
-      <Empty />
-    </section>
+    <Routes>
+      <Route index element={<RunList />} />
+      <Route path="new" element={<NewRun />} />
+      <Route path=":name" element={<RunPage />} />
+    </Routes>
   )
 }

@@ -66,17 +66,21 @@ export function Chosen({ task }: { task: Task }) {
               </dd>
             </>
           ) : null}
-          <dt>{t.wees}</dt>
-          <dd>
-            {Object.keys(chosen.data.wees).length === 0 ? <span className="tone-bad">{t.noWees}</span> : null}
-            <ul>
-              {Object.entries(chosen.data.wees).map(([name, said]) => (
-                <li key={name}>
-                  <SafeText text={name} max={64} mono still />: <SafeText text={said} max={200} />
-                </li>
-              ))}
-            </ul>
-          </dd>
+          {chosen.data.ended ? null : (
+            <>
+              <dt>{t.wees}</dt>
+              <dd>
+                {Object.keys(chosen.data.wees).length === 0 ? <span className="tone-bad">{t.noWees}</span> : null}
+                <ul>
+                  {Object.entries(chosen.data.wees).map(([name, said]) => (
+                    <li key={name}>
+                      <SafeText text={name} max={64} mono still />: <SafeText text={said} max={200} />
+                    </li>
+                  ))}
+                </ul>
+              </dd>
+            </>
+          )}
           <dt>{t.lookedForBy}</dt>
           <dd>
             {Object.entries(chosen.data.facts).map(([name, value]) => (

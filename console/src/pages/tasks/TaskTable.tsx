@@ -28,8 +28,8 @@ export function TaskTable({ pages, label, empty, height }: Props) {
         </Link>
       ),
     },
-    { key: 'state', header: t.state, width: '116px', cell: (row) => <StateBadge state={standingOf(row)} /> },
-    { key: 'action', header: t.action, width: 'minmax(86px, 0.7fr)', cell: (row) => <code>{row.action}</code> },
+    { key: 'state', header: t.state, width: '132px', cell: (row) => <StateBadge state={standingOf(row)} /> },
+    { key: 'action', header: t.action, width: 'minmax(96px, 0.7fr)', cell: (row) => <code>{row.action}</code> },
     {
       key: 'target',
       header: t.target,
