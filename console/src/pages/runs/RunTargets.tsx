@@ -49,7 +49,7 @@ export function RunTargets({ run, live, onChoose }: { run: string; live: boolean
     },
     { key: 'state', header: t.state, width: '132px', cell: (row) => <StateBadge state={standingOf(row)} /> },
     { key: 'batch', header: t.batch, width: '64px', align: 'end', fromWidth: 520, cell: (row) => row.batch },
-    { key: 'attempt', header: t.attempt, width: '64px', align: 'end', fromWidth: 620, cell: (row) => row.attempt },
+    { key: 'attempt', header: t.attempt, width: '76px', align: 'end', fromWidth: 620, cell: (row) => row.attempt },
     {
       key: 'task',
       header: t.task,

@@ -1,3 +1,4 @@
+import '../tasks/tasks.css'
 import './runs.css'
 import { Route, Routes } from 'react-router'
 import { NewRun } from './NewRun'

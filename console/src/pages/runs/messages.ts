@@ -43,7 +43,7 @@ export const messages = defineMessages({
     ja: (n: string, of: string) => `許容 ${of} 件のうち ${n} 件を消費 (失敗・不明・期限切れ)`,
   },
   budgetOver: {
-    en: (n: string, of: string) => `${n} failures, ${of} were allowed: nothing further begins`,
+    en: (n: string, of: string) => `Failures: ${n}, allowed: ${of}. Nothing further begins.`,
     ja: (n: string, of: string) => `失敗 ${n} 件が許容 ${of} 件を超過: 以降は開始しません`,
   },
   spec: { en: 'As it was asked for', ja: '依頼内容' },
