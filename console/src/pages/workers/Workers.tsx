@@ -1,15 +1,15 @@
-import { useMessages } from '../../app/messages'
-import { useTitle } from '../../app/title'
-import { Empty } from '../../parts/Standing'
-import { messages } from './messages'
+import './workers.css'
+import { Route, Routes } from 'react-router'
+import { KindPage } from './KindPage'
+import { WeePage } from './WeePage'
+import { WorkerList } from './WorkerList'
 
 export default function Workers() {
-  const t = useMessages(messages)
-  useTitle(t.title)
   return (
-    <section className="page">
-      <h1>{t.title}</h1>
-      <Empty />
-    </section>
+    <Routes>
+      <Route index element={<WorkerList />} />
+      <Route path="wees/:name" element={<WeePage />} />
+      <Route path=":kind" element={<KindPage />} />
+    </Routes>
   )
 }
