@@ -1259,7 +1259,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists tasks, newest first. */
+        /** Lists tasks, newest first. With `kind`, `action` or `origin` a page may be short and still have a next one. */
         get: {
             parameters: {
                 query?: {
@@ -2719,8 +2719,7 @@ export interface components {
             /** @description With its labels, such as `temperature_celsius{sensor="CPU1"}`. */
             name: string;
             unit?: string | null;
-            /** @description Null where that observation had no such reading. */
-            value: (number | null)[];
+            value: number[];
         };
         /** @description Any record. `spec` is what people want, `status` is what sengu saw. */
         Record: {
