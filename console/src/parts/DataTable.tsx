@@ -1,5 +1,5 @@
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { type KeyboardEvent, type ReactNode, useEffect, useId, useMemo, useRef, useState } from 'react'
+import { type KeyboardEvent, type ReactNode, useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from 'react'
 import { useMessages } from '../app/messages'
 import type { Pages } from '../api/pages'
 import { count } from './format'
@@ -35,13 +35,22 @@ const OVERSCAN = 12
 /**
  * A table of which only what is seen exists, and that asks for the next page as the reader comes near its end.
  * Keys: up and down (or k and j), Page Up/Down, Home, End, Enter.
+ *
+ * A list that renews itself never changes under the reader: what is marked is marked by its key, and rows that come in
+ * above what is seen move the place where it is scrolled to.
  */
 export function DataTable<T>({ label, columns, pages, rowKey, onOpen, empty, height, rowHeight = 28 }: Props<T>) {
   const t = useMessages(messages)
   const { rows } = pages
   const id = useId()
   const scroller = useRef<HTMLDivElement>(null)
-  const [active, setActive] = useState(-1)
+  const [activeKey, setActiveKey] = useState<string>()
+  const active = activeKey === undefined ? -1 : rows.findIndex((row) => rowKey(row) === activeKey)
+  const mark = (index: number) => {
+    const row = rows[index]
+    if (row !== undefined) setActiveKey(rowKey(row))
+  }
+  const anchor = useRef<{ key: string; index: number }>(undefined)
   const [width, setWidth] = useState(1024)
 
   useEffect(() => {
@@ -74,6 +83,24 @@ export function DataTable<T>({ label, columns, pages, rowKey, onOpen, empty, hei
     if (more && !loadingMore && last >= rows.length - OVERSCAN * 2) next()
   }, [more, loadingMore, last, rows.length, next])
 
+  const noteAnchor = () => {
+    const index = Math.floor((scroller.current?.scrollTop ?? 0) / rowHeight)
+    const row = rows[index]
+    anchor.current = row === undefined ? undefined : { key: rowKey(row), index }
+  }
+  const shownRows = useRef(rows)
+  useLayoutEffect(() => {
+    if (shownRows.current === rows) return
+    shownRows.current = rows
+    const [element, kept] = [scroller.current, anchor.current]
+    // At the very top the newest rows are what is wanted.
+    if (element && kept && element.scrollTop > 0) {
+      const index = rows.findIndex((row) => rowKey(row) === kept.key)
+      if (index >= 0 && index !== kept.index) element.scrollTop += (index - kept.index) * rowHeight
+    }
+    noteAnchor()
+  })
+
   const page = Math.max(1, Math.floor((virtual.scrollRect?.height ?? 300) / rowHeight) - 1)
   function onKeyDown(event: KeyboardEvent) {
     if (event.target !== event.currentTarget || event.ctrlKey || event.metaKey || event.altKey) return
@@ -85,7 +112,7 @@ export function DataTable<T>({ label, columns, pages, rowKey, onOpen, empty, hei
     const to = moved(event.key, active, rows.length, page)
     if (to === undefined) return
     event.preventDefault()
-    setActive(to)
+    mark(to)
     virtual.scrollToIndex(to)
   }
 
@@ -102,8 +129,9 @@ export function DataTable<T>({ label, columns, pages, rowKey, onOpen, empty, hei
         aria-busy={pages.loading || loadingMore}
         aria-activedescendant={active >= 0 && active < rows.length ? `${id}-${active}` : undefined}
         onKeyDown={onKeyDown}
+        onScroll={noteAnchor}
         onFocus={(event) => {
-          if (event.target === event.currentTarget && active < 0 && rows.length > 0) setActive(0)
+          if (event.target === event.currentTarget && active < 0) mark(0)
         }}
       >
         <div role="rowgroup" className="table-head">
@@ -131,7 +159,7 @@ export function DataTable<T>({ label, columns, pages, rowKey, onOpen, empty, hei
                 className={onOpen ? 'table-row opens' : 'table-row'}
                 style={{ gridTemplateColumns: template, height: rowHeight, transform: `translateY(${item.start}px)` }}
                 onClick={(event) => {
-                  setActive(item.index)
+                  mark(item.index)
                   // A link or button in the row does its own thing; marking text is no click.
                   const own = event.target instanceof Element && event.target.closest('a, button, input') !== null
                   if (!own && getSelection()?.type !== 'Range') onOpen?.(row)
