@@ -1,15 +1,13 @@
-import { useMessages } from '../../app/messages'
-import { useTitle } from '../../app/title'
-import { Empty } from '../../parts/Standing'
-import { messages } from './messages'
+import './events.css'
+import { Route, Routes } from 'react-router'
+import { Changes } from './Changes'
+import { Stream } from './Stream'
 
 export default function Events() {
-  const t = useMessages(messages)
-  useTitle(t.title)
   return (
-    <section className="page">
-      <h1>{t.title}</h1>
-      <Empty />
-    </section>
+    <Routes>
+      <Route index element={<Stream />} />
+      <Route path="changes" element={<Changes />} />
+    </Routes>
   )
 }
