@@ -149,8 +149,9 @@ pub fn contradiction(
     if !effect.changes() {
         return None;
     }
-    // What may be repeated is not marked as sent, so that a later life cannot know that it was.
-    if restarted && effect == Effect::Idempotent && !matches!(outcome, Outcome::Done(_)) {
+    // What may be repeated is not marked as sent, so that a later life cannot know that it was; a cancel says so.
+    let says_so = matches!(outcome, Outcome::Cancelled { .. } | Outcome::Failed(_));
+    if restarted && effect == Effect::Idempotent && says_so {
         return None;
     }
     match outcome {

@@ -17,13 +17,10 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 
 const PIPE_BYTES: usize = 1 << 20;
 /// Tasks that take their time, in per mille.
 const SLOW: u64 = 80;
-/// A worker reckons its timeout from receipt, and its WEE from the hand-over, a little before.
-const GIVEN_UP_EARLY_MS: u64 = 500;
 
 /// The runtime of one WEE. Its instances end with the WEE's process.
 #[derive(Clone)]
@@ -272,7 +269,6 @@ impl Drop for Opened {
 impl Job {
     async fn run(self) {
         let mut asked_to_end = self.cancelled.clone();
-        let began = Instant::now();
         let effect = effect_of(&self.frame.action);
         let (id, target) = (self.frame.id, self.frame.target.name.clone());
         let (number, way, ms) = world::with(|w| {
@@ -344,7 +340,7 @@ impl Job {
             }
             Way::DiesBefore => return self.die(),
             Way::HangsBefore => {
-                self.hang(&opened, began).await;
+                self.hang().await;
             }
             _ => {}
         }
@@ -352,7 +348,7 @@ impl Job {
         tokio::time::sleep(Duration::from_millis(ms / 2)).await;
         match way {
             Way::DiesAfter => return self.die(),
-            Way::HangsAfter => self.hang(&opened, began).await,
+            Way::HangsAfter => self.hang().await,
             Way::Late => {
                 tokio::time::sleep(Duration::from_millis(self.frame.timeout_ms + 500)).await;
             }
@@ -397,11 +393,8 @@ impl Job {
         });
     }
 
-    /// It neither ends nor does anything; only its end closes the session. Its WEE gives it up before that.
-    async fn hang(&self, opened: &Opened, began: Instant) {
-        let given_up = self.frame.timeout_ms + 2 * limits::TIMEOUT_GRACE_MS - GIVEN_UP_EARLY_MS;
-        tokio::time::sleep_until(began + Duration::from_millis(given_up)).await;
-        world::with(|w| w.targets.orphan_one(&opened.target, opened.number));
+    /// It neither ends nor does anything; only its end closes the session.
+    async fn hang(&self) {
         std::future::pending::<()>().await;
     }
 

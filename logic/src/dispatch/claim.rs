@@ -151,7 +151,7 @@ impl Dispatch {
                 // Those who asked will ask again.
                 tracing::warn!(%error, "claims were not answered");
             }
-            Vec::new()
+            super::send::Unsent::default()
         }));
     }
 }

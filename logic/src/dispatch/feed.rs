@@ -368,10 +368,11 @@ impl Dispatch {
                 crate::tasks::line(&target.zone, &target.kind, body.effect.class())
             }),
             attempt: open.attempt.max(1),
-            // No retry waits longer, whatever the clock said when it was written.
-            not_before: open.not_before.map_or(Time(0), |at| {
-                at.min(now.plus_ms(limits::RETRY_AFTER_MAX_MS))
-            }),
+            // No retry waits longer: what is later was written by a clock that has been set back since.
+            not_before: open
+                .not_before
+                .filter(|at| *at <= now.plus_ms(limits::RETRY_AFTER_MAX_MS))
+                .unwrap_or(Time(0)),
             payload: Payload {
                 target,
                 kind,

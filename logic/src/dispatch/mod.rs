@@ -202,7 +202,7 @@ pub struct Dispatch {
     windows: route::Windows,
     pending: Pending,
     commits: FuturesUnordered<BoxFuture<'static, Flight>>,
-    publishes: FuturesUnordered<BoxFuture<'static, Vec<TaskId>>>,
+    publishes: FuturesUnordered<BoxFuture<'static, send::Unsent>>,
     feed: Feed,
     arrivals: Arrivals,
     /// What ended and may still be brought in by a page or a request.
@@ -310,7 +310,7 @@ impl Dispatch {
                 // What must not stand behind a flood comes first; of the two that may flood, none starves the other.
                 biased;
                 Some(flight) = self.commits.next() => self.landed(flight),
-                Some(failed) = self.publishes.next() => self.not_published(&failed),
+                Some(unsent) = self.publishes.next() => self.not_published(&unsent),
                 Some(page) = self.feed.loads.next() => self.take_page(page),
                 Ok(()) = self.contact.changed() => {
                     let now = self.now();

@@ -1,7 +1,7 @@
 //! From the WEEs back: what they report is checked against the fence, settled by effect, and made durable.
 
 use super::claim::Reporter;
-use super::settle::{Attempt, Verdict, backoff_ms, honest, probed, settle};
+use super::settle::{Attempt, Verdict, backoff_ms, honest, perhaps_sent, probed, settle};
 use super::{Again, Dispatch, End, Probing, Stage};
 use crate::glance::run_board;
 use crate::planted;
@@ -55,6 +55,15 @@ struct RawEnding<'a> {
     facts: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     history: &'a [String],
+}
+
+/// Says that this delivery was not handed to a worker. Of an attempt that was begun it says nothing: the broker has
+/// delivered that one twice.
+fn unbegun(report: &Report) -> bool {
+    match report.event {
+        Event::Ended => report.started_at.is_none(),
+        event => event == Event::Rejected,
+    }
 }
 
 impl Dispatch {
@@ -111,6 +120,7 @@ impl Dispatch {
                 Stage::Sending | Stage::Sent { .. } | Stage::Started { .. }
             )
             || task.claim().is_some_and(|claim| !claim.is_of(from))
+            || (unbegun(report) && matches!(task.stage, Stage::Started { .. }))
         {
             self.shared.metrics.stale_report();
             return;
@@ -410,6 +420,12 @@ impl Dispatch {
             return;
         }
         let outcome = honest(outcome, payload.perhaps.as_deref(), from.is_some());
+        // What may be repeated is not marked when it is sent, so a life of logic does not know what the one before sent.
+        let inherited = id.0 <= self.shared.last_id_before && payload.sent_at.is_none();
+        let outcome = match inherited && payload.effect == Effect::Idempotent {
+            true => perhaps_sent(outcome),
+            false => outcome,
+        };
         let report = from.map(|(_, report)| report);
         let started_at = report.and_then(|r| r.started_at).or(match task.stage {
             Stage::Started { at } => Some(at),
