@@ -175,6 +175,10 @@ impl Worker {
                 if output.write_all(&text).await.is_err() {
                     return;
                 }
+                if let WorkerLine::Outcome { id, .. } = &line {
+                    // Only now: its process may end with what it has not written yet.
+                    world::with(|w| w.saying_done.remove(id) && w.said_done.insert(*id));
+                }
             }
         });
         self.killer.add(writer.abort_handle());
@@ -357,7 +361,7 @@ impl Job {
         let known = world::with(|w| w.targets.is_known(&target, number));
         drop(opened);
         if known && self.frame.probe.is_none() {
-            world::with(|w| w.said_done.insert(id));
+            world::with(|w| w.saying_done.insert(id));
         }
         let outcome = self.good_end(effect, way, &target);
         self.answer(outcome);

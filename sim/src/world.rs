@@ -21,6 +21,8 @@ pub struct World {
     pub epoch: u64,
     /// Tasks whose worker has said `done` while nobody was out of touch.
     pub said_done: BTreeSet<TaskId>,
+    /// Those of them whose worker has not written it yet.
+    pub saying_done: BTreeSet<TaskId>,
     /// How badly workers behave, in per mille of tasks; 0 once faults are over.
     pub mischief: u64,
     trace: Trace,
@@ -47,6 +49,7 @@ pub fn create(seed: u64, mischief: u64, keep_trace: bool) {
         epochs: 0,
         epoch: 0,
         said_done: BTreeSet::new(),
+        saying_done: BTreeSet::new(),
         mischief,
         trace: Trace {
             keep: keep_trace,
