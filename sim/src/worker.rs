@@ -287,7 +287,9 @@ impl Job {
                 .split('.')
                 .next()
                 .and_then(|e| e.parse().ok());
-            let orphan = lost || epoch.is_some_and(|epoch: u64| epoch < w.epoch);
+            // Of two deliveries that need no claim one may be refused, which frees the lane, before the other is heard of.
+            let doubled = effect.repeatable() && w.doubled.contains(&id);
+            let orphan = lost || doubled || epoch.is_some_and(|epoch: u64| epoch < w.epoch);
             let session = Session::of(id, effect.changes(), &self.wee, orphan);
             let number = w.targets.open(&target, &self.frame.fence, session, effect);
             let way = way(w);

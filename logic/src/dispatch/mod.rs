@@ -333,11 +333,13 @@ impl Dispatch {
                     for input in inputs.drain(..) {
                         self.input(input);
                     }
-                    if let Some(reports) = self.reports.receive(64).now_or_never() {
+                    if self.feed.first_read
+                        && let Some(reports) = self.reports.receive(64).now_or_never()
+                    {
                         self.take_reports(reports);
                     }
                 }
-                reports = self.reports.receive(64) => self.take_reports(reports),
+                reports = self.reports.receive(64), if self.feed.first_read => self.take_reports(reports),
                 () = async { tokio::time::sleep(wait.unwrap_or_default()).await }, if wait.is_some() => {}
             }
             let now = self.now();
