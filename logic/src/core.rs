@@ -28,10 +28,18 @@ use tokio::sync::{oneshot, watch};
 
 const START_PAGE: usize = 2_000;
 
+/// Who knows one of these may use the API.
+pub struct Tokens {
+    /// May do everything.
+    pub operator: String,
+    /// May look.
+    pub viewer: String,
+}
+
 pub struct LogicConfig {
     pub seal_key: SealKey,
-    /// Bearer token of the API.
-    pub token: String,
+    /// Bearer tokens of the API.
+    pub tokens: Tokens,
     /// Workers that came with the program.
     pub bundled: Vec<WorkerOffer>,
     /// Packs those when they are to be kept, or are wanted elsewhere.
@@ -39,6 +47,8 @@ pub struct LogicConfig {
     /// Where images are kept.
     pub blobs: Arc<dyn Blobs>,
     pub sengu_version: String,
+    /// What carries the tasks, in words: `embedded`, or the kinds of the brokers.
+    pub interconnect: String,
     pub roles: Vec<String>,
     /// Ended tasks and streams are kept this long, in milliseconds.
     pub retention_ms: u64,
@@ -104,6 +114,9 @@ pub struct Shared {
     /// How much may still be put aside.
     pub parked: service::parked::Rate,
     pub idempotency: crate::api::idempotency::Remembered,
+    pub sessions: crate::session::Sessions,
+    /// What those who look are shown.
+    pub glance: crate::glance::Glance,
     pub watches: tokio::sync::Semaphore,
 }
 
@@ -297,6 +310,8 @@ impl Logic {
             waiters: Waiters::default(),
             metrics: Metrics::default(),
             idempotency: crate::api::idempotency::Remembered::default(),
+            sessions: crate::session::Sessions::default(),
+            glance: crate::glance::Glance::default(),
             watches: tokio::sync::Semaphore::new(sengu_model::limits::WATCHES_MAX),
         });
         crate::workers::load(&shared).await?;
@@ -315,6 +330,7 @@ impl Logic {
             clock::spawn(service::blobs::run(shared.clone())),
             clock::spawn(service::parked::run(shared.clone())),
             clock::spawn(service::directory::run(shared.clone())),
+            clock::spawn(crate::glance::run(shared.clone())),
         ];
         let followers = service::events::start(&shared);
         Ok(Arc::new(Logic {
@@ -389,6 +405,7 @@ async fn load(store: &dyn Store) -> Result<(Inventory, u64), StoreError> {
             && let Ok(status) = serde_json::from_slice::<KeptStatus>(&stored.body)
         {
             target.restore(&status, &texts);
+            inventory.changed(target, &mut target.live.lock());
         }
     }
     Ok((inventory, newest.max(store.status().await?.revision)))

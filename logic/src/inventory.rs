@@ -3,6 +3,8 @@
 //! It must never be the truth: the store is. Records get here only after they were committed.
 
 use crate::catalog::Kind;
+use crate::glance::counts::{Counts, Standing};
+use crate::glance::marks::Marks;
 use parking_lot::Mutex;
 use sengu_model::kinds::{Condition, TargetSpec};
 use sengu_model::record::API_VERSION;
@@ -80,6 +82,12 @@ pub struct Live {
     pub failures: u32,
     pub next_observe: Time,
     pub quarantine: Option<Box<Quarantine>>,
+    /// Its last attempt did not end well.
+    pub failing: bool,
+    /// A change of it is in hand.
+    pub busy: bool,
+    /// As what it is counted; None while it is in no inventory.
+    counted: Option<Standing>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -151,6 +159,12 @@ impl Target {
             frame: OnceLock::new(),
             live: Mutex::new(Live::default()),
         }
+    }
+
+    /// Empty when there is no such label.
+    pub fn label(&self, key: &str) -> Arc<str> {
+        let label = self.labels.iter().find(|(k, _)| **k == *key);
+        label.map_or_else(|| "".into(), |(_, value)| value.clone())
     }
 
     /// Value of a selector key: label, field, then fact.
@@ -404,6 +418,10 @@ pub struct Inventory {
     pub by_uid: HashMap<Uid, Arc<Target>>,
     pub others: BTreeMap<(Arc<str>, Arc<str>), Arc<Other>>,
     pub texts: Arc<Texts>,
+    /// How many targets stand how.
+    pub counts: Counts,
+    /// Who wants to know which of them changed.
+    pub marks: Marks,
 }
 
 impl Inventory {
@@ -431,6 +449,7 @@ impl Inventory {
         if let Some(old) = self.targets.get(&target.name) {
             if old.uid == target.uid {
                 let mut old_live = old.live.lock();
+                self.counts.moved(old, old_live.counted.take(), None);
                 let mut kept = std::mem::take(&mut *old_live);
                 // A changed record is a new chance: the credentials or the identity may be right now.
                 kept.quarantine = None;
@@ -438,9 +457,17 @@ impl Inventory {
                 *target.live.lock() = kept;
             } else {
                 self.by_uid.remove(&old.uid);
+                self.forget(old);
             }
         }
         let target = Arc::new(target);
+        {
+            let mut live = target.live.lock();
+            let standing = Some(Standing::of(&target, &live));
+            live.counted = standing;
+            self.counts.moved(&target, None, standing);
+        }
+        self.marks.mark(target.uid);
         self.by_uid.insert(target.uid, target.clone());
         self.targets.insert(target.name.clone(), target.clone());
         target
@@ -449,7 +476,27 @@ impl Inventory {
     pub fn remove_target(&mut self, name: &str) -> Option<Arc<Target>> {
         let target = self.targets.remove(name)?;
         self.by_uid.remove(&target.uid);
+        self.forget(&target);
         Some(target)
+    }
+
+    /// It is no longer in the inventory.
+    fn forget(&self, target: &Target) {
+        let counted = target.live.lock().counted.take();
+        self.counts.moved(target, counted, None);
+        self.marks.mark(target.uid);
+    }
+
+    /// Something of `live` was changed: whoever counts or looks is told.
+    pub fn changed(&self, target: &Target, live: &mut Live) {
+        // One that was replaced meanwhile is not counted any more.
+        let Some(before) = live.counted else { return };
+        let now = Standing::of(target, live);
+        if before != now {
+            live.counted = Some(now);
+            self.counts.moved(target, Some(before), Some(now));
+        }
+        self.marks.mark(target.uid);
     }
 
     /// Targets that a selector matches, in name order.

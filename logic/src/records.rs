@@ -467,10 +467,12 @@ impl Logic {
         let target = self.shared.inventory.read().target(name).cloned();
         let target = target.ok_or_else(|| not_found("Target", name))?;
         {
+            let inventory = self.shared.inventory.read();
             let mut live = target.live.lock();
             live.quarantine = None;
             live.failures = 0;
             live.next_observe = Time(0);
+            inventory.changed(&target, &mut live);
         }
         let op = Op::PutRecord {
             kind: "TargetStatus".to_owned(),
@@ -495,6 +497,15 @@ impl Logic {
 /// The forms that a selector knows, for who wrote one that is none.
 pub const SELECTOR_HINT: &str =
     "terms are joined by commas: site=tyo1, rack in (r1,r2), firmware<2.0, !retired, name~bmc-*";
+
+/// A selector as somebody wrote it; empty = all.
+///
+/// # Errors
+/// `invalid_selector`.
+pub fn selector(text: &str) -> Result<sengu_model::Selector, Problem> {
+    text.parse()
+        .map_err(|e| Problem::new(Code::InvalidSelector, format!("{e}")).hint(SELECTOR_HINT))
+}
 
 /// What stands for a secret value wherever it would be shown.
 pub const HIDDEN: &str = "***";
@@ -545,6 +556,7 @@ fn take(inventory: &mut Inventory, change: Change, revision: u64) {
                     let mut live = target.live.lock();
                     live.quarantine = None;
                     live.next_observe = Time(0);
+                    inventory.changed(target, &mut live);
                 }
             }
         }

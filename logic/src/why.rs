@@ -246,6 +246,13 @@ impl Logic {
                     status.batch, status.batches, counts.active, counts.waiting, counts.held
                 ),
             ),
+            RunPhase::Paused => answer(
+                object,
+                format!(
+                    "It is paused: {} tasks are out and end, {} wait and {} are held until: sengu resume run/{name}",
+                    counts.active, counts.waiting, counts.held
+                ),
+            ),
             RunPhase::Cancelling | RunPhase::Stopping => answer(
                 object,
                 format!(

@@ -55,11 +55,15 @@ async fn start(place: &Path) -> Arc<Logic> {
     let store = Arc::new(SqliteStore::open(&place.join("first")).unwrap());
     let config = LogicConfig {
         seal_key: SealKey([7; 32]),
-        token: "token".to_owned(),
+        tokens: sengu_logic::Tokens {
+            operator: "token".to_owned(),
+            viewer: "viewer".to_owned(),
+        },
         bundled: Vec::new(),
         bundles: Arc::new(NoBundles),
         blobs: blobs(place),
         sengu_version: "0".to_owned(),
+        interconnect: "embedded".to_owned(),
         roles: Vec::new(),
         retention_ms: 86_400_000,
         followers: Vec::new(),

@@ -130,6 +130,8 @@ pub struct RunSpec {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum RunPhase {
     Running,
+    /// Held on request: what is in hand ends, nothing further begins.
+    Paused,
     /// Asked to end; tasks in hand are still ending.
     Cancelling,
     /// The budget is spent; tasks in hand are still ending.

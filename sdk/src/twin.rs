@@ -24,6 +24,24 @@ pub struct TwinOptions {
     pub labels: BTreeMap<String, String>,
 }
 
+/// Racks that stand in one row.
+const RACKS_PER_ROW: u32 = 10;
+
+impl TwinOptions {
+    /// Labels of a target in that rack, from 0, and at that height, from 1 to 42. What was named by whoever asked stays.
+    pub fn placed(&self, rack: u32, unit: u32) -> BTreeMap<String, String> {
+        let mut labels = self.labels.clone();
+        for (key, value) in [
+            ("row", format!("w{}", rack / RACKS_PER_ROW + 1)),
+            ("rack", format!("r{:02}", rack + 1)),
+            ("unit", unit.to_string()),
+        ] {
+            labels.entry(key.to_owned()).or_insert(value);
+        }
+        labels
+    }
+}
+
 /// A fault to inject into the targets whose name matches.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Fault {

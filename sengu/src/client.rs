@@ -253,7 +253,7 @@ impl Client {
     }
 
     /// The server that answered last.
-    fn base(&self) -> &str {
+    pub fn base(&self) -> &str {
         let at = self.at.load(Ordering::Relaxed) % self.bases.len().max(1);
         self.bases.get(at).map_or("", String::as_str)
     }

@@ -179,11 +179,15 @@ impl Site {
     pub fn logic_config(&self) -> LogicConfig {
         LogicConfig {
             seal_key: SealKey([7; 32]),
-            token: "token".to_owned(),
+            tokens: sengu_logic::Tokens {
+                operator: "token".to_owned(),
+                viewer: "viewer".to_owned(),
+            },
             bundled: VERSIONS.iter().map(|v| self.offer(v)).collect(),
             bundles: Arc::new(NoBundles),
             blobs: Arc::new(AllBlobs),
             sengu_version: "0".to_owned(),
+            interconnect: "embedded".to_owned(),
             roles: Vec::new(),
             retention_ms: 86_400_000,
             followers: Vec::new(),

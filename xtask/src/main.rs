@@ -1,10 +1,11 @@
-//! What a developer runs: demo, test, dist, stage, sync, tidy, bench, openapi. It compiles first on
-//! a new machine, so it must stay small, and it runs programs: it must never link a sengu crate.
+//! What a developer runs: demo, test, dist, stage, sync, tidy, bench, openapi, licences. It compiles
+//! first on a new machine, so it must stay small, and it runs programs: it must never link a sengu crate.
 
 mod bench;
 mod component;
 mod demo;
 mod dist;
+mod licences;
 mod needs;
 mod openapi;
 mod run;
@@ -26,6 +27,7 @@ cargo xtask <verb>
   bench [args..]              build everything in release, then run the benches
   sync [--check]              write the list of drivers (--check: fail when out of date)
   openapi [--check]           write docs/reference/openapi.json (--check: fail when out of date)
+  licences [--check]          write console/public/licences.json (--check: fail when out of date)
   tidy                        check the rules of the repository that no compiler checks
 ";
 
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         "bench" => bench::bench(&rest),
         "sync" => sync::sync_verb(&rest),
         "openapi" => openapi::openapi(&rest),
+        "licences" => licences::licences(&rest),
         "tidy" => tidy::tidy_verb(&rest),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -2,14 +2,20 @@
 //!
 //! Handlers translate; they must never decide. Listening off loopback needs TLS, everything but health needs the token.
 
+mod changes;
 mod explain;
+mod follow;
+mod grid;
 pub mod idempotency;
 mod moves;
 mod openapi;
+mod overview;
 mod parked;
+mod racks;
 mod records;
 mod runs;
 pub mod serve;
+mod session;
 pub mod standby;
 mod system;
 mod tasks;
@@ -17,6 +23,7 @@ mod watch;
 mod workers;
 
 pub use openapi::document;
+pub use session::Scheme;
 pub(crate) use workers::Chosen;
 
 use crate::core::Logic;
@@ -30,8 +37,8 @@ use sengu_model::problem::{Code, Problem};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 
-/// The whole API as a service.
-pub fn router(logic: Arc<Logic>) -> Router {
+/// The whole API as a service that is reached by `scheme`.
+pub fn router(logic: Arc<Logic>, scheme: Scheme) -> Router {
     let (api, _) = openapi::routes().split_for_parts();
     let guarded = api
         .route("/metrics", axum::routing::get(system::metrics))
@@ -42,7 +49,11 @@ pub fn router(logic: Arc<Logic>) -> Router {
         ))
         .layer(middleware::from_fn(carry_through))
         .layer(middleware::from_fn_with_state(logic.clone(), active_only))
-        .layer(middleware::from_fn_with_state(logic.clone(), authenticate));
+        .layer(middleware::from_fn_with_state(
+            logic.clone(),
+            session::authenticate,
+        ))
+        .layer(axum::Extension(scheme));
     guarded
         .route("/healthz", axum::routing::get(system::healthz))
         .route("/readyz", axum::routing::get(system::readyz))
@@ -188,28 +199,6 @@ async fn method_not_allowed() -> Refusal {
     ))
 }
 
-async fn authenticate(State(logic): State<Arc<Logic>>, request: Request, next: Next) -> Response {
-    let given = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|v| v.to_str().ok());
-    let token = given
-        .and_then(|v| v.strip_prefix("Bearer "))
-        .unwrap_or_default();
-    if same(token.as_bytes(), logic.shared.config.token.as_bytes()) {
-        return next.run(request).await;
-    }
-    let what = if given.is_some() {
-        "the token is not right"
-    } else {
-        "no token was sent"
-    };
-    Refusal(Problem::new(Code::Unauthenticated, what).hint(
-        "send `Authorization: Bearer <token>`; it is in the file `token` of the data directory",
-    ))
-    .into_response()
-}
-
 /// One that cannot be sure to be the active one answers nothing: it may have been overtaken without knowing yet.
 async fn active_only(State(logic): State<Arc<Logic>>, request: Request, next: Next) -> Response {
     if logic.shared.seat.holds() || request.uri().path() == "/metrics" {
@@ -233,11 +222,6 @@ async fn carry_through(request: Request, next: Next) -> Response {
             Refusal(Problem::new(Code::Internal, "the request ended early")).into_response()
         }
     }
-}
-
-/// Compares in a time that does not depend on where they differ.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |sum, (x, y)| sum | (x ^ y)) == 0
 }
 
 async fn number_requests(

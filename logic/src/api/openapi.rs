@@ -1,10 +1,13 @@
 //! The API's description, generated from the handlers. `sengu openapi` prints it; the repo keeps a copy.
 
-use super::{explain, moves, parked, records, runs, system, tasks, watch, workers};
+use super::{
+    changes, explain, grid, moves, overview, parked, racks, records, runs, session, system, tasks,
+    watch, workers,
+};
 use crate::core::Logic;
 use std::sync::Arc;
 use utoipa::OpenApi;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 #[derive(OpenApi)]
@@ -22,18 +25,24 @@ use utoipa_axum::{router::OpenApiRouter, routes};
         sengu_model::release::ReleaseSpec,
         sengu_model::release::ReleaseStatus
     )),
-    modifiers(&Bearer),
-    security(("bearer" = []))
+    modifiers(&Doors),
+    security(("bearer" = []), ("session" = []))
 )]
 struct Document;
 
-struct Bearer;
+struct Doors;
 
-impl utoipa::Modify for Bearer {
+impl utoipa::Modify for Doors {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let components = openapi.components.get_or_insert_with(Default::default);
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         components.add_security_scheme("bearer", scheme);
+        let cookie = ApiKeyValue::with_description(
+            crate::session::COOKIE,
+            "of a browser, by POST /v1/session; what changes something must come from a page of this server",
+        );
+        let scheme = SecurityScheme::ApiKey(ApiKey::Cookie(cookie));
+        components.add_security_scheme("session", scheme);
     }
 }
 
@@ -53,6 +62,10 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Logic>> {
         .routes(routes!(runs::get))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::retry))
+        .routes(routes!(runs::pause))
+        .routes(routes!(runs::resume))
+        .routes(routes!(grid::get))
+        .routes(routes!(grid::watch))
         .routes(routes!(runs::targets))
         .routes(routes!(runs::why))
         .routes(routes!(watch::records))
@@ -66,6 +79,16 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Logic>> {
         .routes(routes!(workers::upgrade))
         .routes(routes!(system::version))
         .routes(routes!(system::top))
+        .routes(routes!(system::limits))
+        .routes(routes!(session::begin, session::get, session::end))
+        .routes(routes!(session::code))
+        .routes(routes!(overview::get))
+        .routes(routes!(overview::watch))
+        .routes(routes!(racks::racks))
+        .routes(routes!(racks::tiles))
+        .routes(routes!(racks::watch_tiles))
+        .routes(routes!(racks::history))
+        .routes(routes!(changes::list))
         .routes(routes!(parked::list))
         .routes(routes!(moves::begin, moves::get, moves::cancel))
         .routes(routes!(explain::kinds))

@@ -80,6 +80,26 @@ pub(super) async fn cancel(
     Ok(json(StatusCode::ACCEPTED, logic.cancel_run(&name).await?))
 }
 
+/// Holds a run: what is in hand ends, and nothing further begins until it is resumed. Survives restarts.
+#[utoipa::path(post, path = "/v1/runs/{name}/pause", tag = "runs", params(("name" = String, Path)),
+    responses((status = 202, body = Record)))]
+pub(super) async fn pause(
+    State(logic): State<Arc<Logic>>,
+    Path(name): Path<String>,
+) -> Answer<Response> {
+    Ok(json(StatusCode::ACCEPTED, logic.pause_run(&name).await?))
+}
+
+/// Goes on with a run that was paused.
+#[utoipa::path(post, path = "/v1/runs/{name}/resume", tag = "runs", params(("name" = String, Path)),
+    responses((status = 202, body = Record)))]
+pub(super) async fn resume(
+    State(logic): State<Arc<Logic>>,
+    Path(name): Path<String>,
+) -> Answer<Response> {
+    Ok(json(StatusCode::ACCEPTED, logic.resume_run(&name).await?))
+}
+
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]

@@ -1,5 +1,6 @@
 //! The listener. Off loopback it takes TLS only.
 
+use super::Scheme;
 use crate::core::Logic;
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
@@ -66,17 +67,23 @@ pub fn may_listen(address: SocketAddr, tls: bool) -> Result<(), ServeError> {
     }
 }
 
-/// Serves until `shutdown` resolves.
+/// Serves the API, and `beside` it what else is to be had at this address, until `shutdown` resolves.
 ///
 /// # Errors
 /// When the listener or the TLS files cannot be used.
 pub async fn serve(
     logic: Arc<Logic>,
+    beside: axum::Router,
     listener: TcpListener,
     tls: Option<Tls>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    serve_routes(super::router(logic), listener, tls, shutdown).await
+    let scheme = match tls {
+        None => Scheme::Http,
+        Some(_) => Scheme::Https,
+    };
+    let routes = super::router(logic, scheme).merge(beside);
+    serve_routes(routes, listener, tls, shutdown).await
 }
 
 pub(super) async fn serve_routes(

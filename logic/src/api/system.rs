@@ -1,16 +1,18 @@
 //! The system itself: version, health, metrics, what is going on, and what can be explained.
 
 use super::Answer;
+use crate::clock;
 use crate::core::Logic;
 use crate::dispatch::{Input, QueueStanding};
-use crate::inventory::Reachable;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use sengu_interconnect::contact::Contact;
 use sengu_model::kinds::RunStatus;
+use sengu_model::limits::{self, Limit};
 use sengu_model::wire::envelope::WeeAnnouncement;
-use sengu_model::{Class, Record};
+use sengu_model::{Class, Record, Time};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -24,6 +26,9 @@ pub struct Version {
     pub roles: Vec<String>,
     pub started_at: String,
     pub store: StoreInfo,
+    pub interconnect: InterconnectInfo,
+    /// Those who are told what happens, by name.
+    pub events_to: Vec<String>,
     /// What the engines in use cannot do.
     pub lacks: Vec<String>,
 }
@@ -37,6 +42,40 @@ pub struct StoreInfo {
     pub tasks_open: u64,
     pub tasks_ended: u64,
     pub bytes: u64,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InterconnectInfo {
+    /// `embedded`, or the kinds of the brokers.
+    pub engine: String,
+    /// Reached, and it takes messages.
+    pub connected: bool,
+    /// Not connected since then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// Why it is not connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl InterconnectInfo {
+    pub fn of(logic: &Logic) -> InterconnectInfo {
+        let shared = &logic.shared;
+        let (since, message) = match &*shared.broker.contact().borrow() {
+            Contact::There => (None, None),
+            Contact::Away { since, why } | Contact::Blocked { since, why } => {
+                let passed = i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
+                (Some(Time(clock::now().0 - passed)), Some(why.clone()))
+            }
+        };
+        InterconnectInfo {
+            engine: shared.config.interconnect.clone(),
+            connected: message.is_none(),
+            since,
+            message,
+        }
+    }
 }
 
 /// Version, roles and engines.
@@ -64,8 +103,32 @@ pub(super) async fn version(State(logic): State<Arc<Logic>>) -> Answer<Json<Vers
             tasks_ended: store.tasks_ended,
             bytes: store.bytes,
         },
+        interconnect: InterconnectInfo::of(&logic),
+        events_to: shared.events.names(),
         lacks,
     }))
+}
+
+/// One limit of this version.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct LimitInfo {
+    pub name: String,
+    pub value: u64,
+    /// `ms`, `bytes` or `count`.
+    pub unit: String,
+    pub why: String,
+}
+
+/// Every limit. They are not settings.
+#[utoipa::path(get, path = "/v1/limits", tag = "system", responses((status = 200, body = Vec<LimitInfo>)))]
+pub(super) async fn limits() -> Json<Vec<LimitInfo>> {
+    let info = |limit: &Limit| LimitInfo {
+        name: limit.name.to_lowercase(),
+        value: limit.value,
+        unit: limit.unit().to_owned(),
+        why: limit.why.trim().to_owned(),
+    };
+    Json(limits::ALL.iter().map(info).collect())
 }
 
 pub(super) async fn healthz() -> &'static str {
@@ -142,18 +205,15 @@ pub(super) async fn metrics(State(logic): State<Arc<Logic>>) -> Response {
 
 /// Reachable, unreachable, quarantined, all.
 fn reach(logic: &Logic) -> (usize, usize, usize, usize) {
-    let inventory = logic.shared.inventory.read();
-    let (mut up, mut down, mut quarantined) = (0, 0, 0);
-    for target in inventory.targets.values() {
-        let live = target.live.lock();
-        match live.reachable {
-            Reachable::Yes(_) => up += 1,
-            Reachable::No { .. } => down += 1,
-            Reachable::Unknown => {}
-        }
-        quarantined += usize::from(live.quarantine.is_some());
-    }
-    (up, down, quarantined, inventory.targets.len())
+    let seen = logic.shared.inventory.read().counts.seen().all;
+    let counts = [
+        seen.reachable,
+        seen.unreachable,
+        seen.quarantined,
+        seen.total,
+    ];
+    let [up, down, quarantined, total] = counts.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    (up, down, quarantined, total)
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]

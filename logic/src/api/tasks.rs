@@ -57,11 +57,16 @@ pub struct ListParams {
     status: Option<String>,
     /// `open`: not ended.
     state: Option<String>,
+    /// Worker kind.
+    kind: Option<String>,
+    action: Option<String>,
+    /// Who asked: `person`, `run`, `schedule`.
+    origin: Option<String>,
     limit: Option<usize>,
     cursor: Option<String>,
 }
 
-/// Lists tasks, newest first.
+/// Lists tasks, newest first. With `kind`, `action` or `origin` a page may be short and still have a next one.
 #[utoipa::path(get, path = "/v1/tasks", tag = "tasks", params(ListParams), responses((status = 200, body = Page<TaskView>)))]
 pub(super) async fn list(
     State(logic): State<Arc<Logic>>,
@@ -96,19 +101,46 @@ pub(super) async fn list(
         Some(Err(_)) => return Err(wrong("cursor".to_owned(), "give back the cursor as it was")),
     };
     let limit = page_limit(params.limit);
-    let query = TaskQuery {
-        target,
-        run,
-        status,
-        open,
-        before,
-        limit,
+    let wanted = |task: &TaskView| {
+        let is = |wanted: &Option<String>, text: &str| wanted.as_deref().is_none_or(|w| w == text);
+        is(&params.kind, &task.kind)
+            && is(&params.action, &task.action)
+            && is(&params.origin, &task.origin)
     };
-    let items = logic.list_tasks(query).await?;
-    let cursor = items
-        .last()
-        .filter(|_| items.len() == limit)
-        .map(|t| t.id.to_string());
+    let filtered = params.kind.is_some() || params.action.is_some() || params.origin.is_some();
+    // These are not columns of the store: what does not fit is read and left out, up to a limit.
+    let page = if filtered { limits::PAGE_MAX } else { limit };
+    let (mut items, mut before, mut looked_at) = (Vec::new(), before, 0);
+    let more = loop {
+        let query = TaskQuery {
+            target,
+            run,
+            status: status.clone(),
+            open,
+            before,
+            limit: page,
+        };
+        let read = logic.list_tasks(query).await?;
+        let whole = read.len() < page;
+        looked_at += read.len();
+        let mut full = false;
+        for task in read {
+            full = items.len() == limit;
+            if full {
+                break;
+            }
+            before = Some(task.id);
+            if wanted(&task) {
+                items.push(task);
+            }
+        }
+        full |= items.len() == limit;
+        if full || whole || looked_at >= limits::TASK_SCAN_MAX {
+            // Full at the very end: the next page is empty, and says so.
+            break full || !whole;
+        }
+    };
+    let cursor = before.filter(|_| more).map(|id| id.to_string());
     Ok(Json(Page {
         items,
         cursor,

@@ -1,8 +1,9 @@
 //! Writes on their way to the store: what gathered goes as one batch, and what follows only once it is durable.
 
 use super::{COMMITS_MAX, Dispatch, Flight, LINGER_MS, Pending};
+use crate::glance::run_board;
 use crate::service;
-use sengu_model::{Time, limits};
+use sengu_model::{Class, Time, limits};
 use sengu_store::StoreError;
 use tokio::sync::mpsc;
 
@@ -101,8 +102,11 @@ impl Dispatch {
         for end in ends {
             // Of what was refused before, the answer alone may have been lost: then it is this very end that stands.
             let stale = committed.stale.contains(&end.task) && !repeated;
-            if end.in_lane {
-                self.lanes.finish(end.task, now);
+            if end.in_lane
+                && let Some(task) = self.lanes.finish(end.task, now)
+                && task.class == Class::Control
+            {
+                self.at_rest(&task);
             }
             self.ending.remove(&end.task);
             if stale {
@@ -111,6 +115,8 @@ impl Dispatch {
             self.shared.metrics.ended(end.status);
             self.shared.waiters.wake(end.task);
             if let Some(run) = end.run {
+                let letter = run_board::ended(end.status, end.changed);
+                self.shared.glance.runs.task(end.run, end.task, letter);
                 for_runs.push(service::control::Ended {
                     run,
                     task: end.task,

@@ -125,6 +125,9 @@ impl Dispatch {
         if self.is_known(ready.id) {
             return Inserted::Known;
         }
+        if self.is_paused(&ready.payload) {
+            return Inserted::Paused;
+        }
         // The target may have been changed while the task was on its way.
         let uid = ready.payload.target.uid;
         if let Some(target) = self.shared.inventory.read().by_uid.get(&uid) {

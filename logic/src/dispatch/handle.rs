@@ -1,7 +1,7 @@
 //! The way into dispatch: what may be asked of it, and the handle by which everybody else asks.
 
 use super::arrivals::{Arrival, Arrivals};
-use super::{Overview, Ready, Standing, route};
+use super::{Glimpse, Overview, Ready, Standing, route};
 use sengu_model::{RunId, TaskId, Uid};
 use sengu_store::OpenTask;
 use tokio::sync::{mpsc, oneshot};
@@ -40,10 +40,22 @@ pub enum Input {
         reply: oneshot::Sender<(Option<TaskId>, u16, usize)>,
     },
     Overview(oneshot::Sender<Overview>),
+    Glimpse(oneshot::Sender<Glimpse>),
+    /// The same tasks by id.
+    OutOf {
+        run: RunId,
+        reply: oneshot::Sender<Vec<TaskId>>,
+    },
     /// Tasks of a run that are sent or started.
     RunOut {
         run: RunId,
         reply: oneshot::Sender<u32>,
+    },
+    /// A run was paused (`held`), or goes on: then its tasks from `from` on are read from the store again.
+    Pause {
+        run: RunId,
+        held: bool,
+        from: TaskId,
     },
     /// Targets that people changed or deleted.
     Altered(Vec<Uid>),

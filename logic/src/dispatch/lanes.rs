@@ -7,6 +7,7 @@
 mod adopt;
 mod altered;
 mod lane;
+mod leave;
 mod look;
 mod rest;
 
@@ -61,6 +62,8 @@ pub enum Inserted {
     Coalesced,
     /// It is here already.
     Known,
+    /// Its run is paused: leave the task in the store.
+    Paused,
 }
 
 /// Why a lane (or its head) does not move.

@@ -11,9 +11,11 @@ mod claim;
 mod commit;
 mod contact;
 pub mod feed;
+mod glance;
 mod handle;
 pub mod lanes;
 mod observed;
+mod pause;
 pub mod report;
 mod reports;
 pub mod route;
@@ -32,6 +34,7 @@ use feed::Feed;
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::FuturesUnordered;
+pub use glance::Glimpse;
 pub use handle::{Handle, Input, Inputs};
 use lanes::{Lanes, QueueIndex, Stage};
 use reports::{ReportTag, Reports};
@@ -206,6 +209,8 @@ pub struct Dispatch {
     gone: Gone,
     /// Being ended straight in the store.
     ending: HashSet<TaskId>,
+    /// Runs whose tasks stay in the store unless they have begun.
+    paused: HashSet<RunId>,
     /// Targets whose kept status changed.
     dirty: HashSet<Uid>,
     dirty_since: Option<Time>,
@@ -251,6 +256,7 @@ impl Dispatch {
             feed: Feed::default(),
             gone: Gone::default(),
             ending: HashSet::new(),
+            paused: HashSet::new(),
             dirty: HashSet::new(),
             dirty_since: None,
             sealed: HashMap::new(),
@@ -283,6 +289,7 @@ impl Dispatch {
     pub async fn run(mut self) {
         let mut inputs = Vec::with_capacity(256);
         let mut idle = tokio::time::interval(IDLE);
+        self.take_paused();
         self.ask_for_lines(TaskId(0));
         let now = self.now();
         self.look_at_contact(now);
@@ -429,6 +436,13 @@ impl Dispatch {
             Input::Overview(reply) => {
                 let _ = reply.send(self.overview());
             }
+            Input::Glimpse(reply) => {
+                let _ = reply.send(self.glimpse(now));
+            }
+            Input::OutOf { run, reply } => {
+                let out = |t: &&Task| t.payload.run == Some(run) && t.stage != Stage::Waiting;
+                let _ = reply.send(self.lanes.iter().filter(out).map(|t| t.id).collect());
+            }
             Input::Windows(windows) => {
                 self.windows = windows;
                 for (i, (key, _)) in self.queue_names.iter().enumerate() {
@@ -438,6 +452,7 @@ impl Dispatch {
                 // A version on trial takes tasks only where it is ready.
                 self.reroute_ruled(now);
             }
+            Input::Pause { run, held, from } => self.pause(run, held, from, now),
             Input::Altered(targets) => self.altered(&targets, now),
             Input::Stop(reply) => self.stopping = Some(reply),
         }

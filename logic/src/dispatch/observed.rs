@@ -87,10 +87,31 @@ impl Dispatch {
             }
             Outcome::Unknown { .. } | Outcome::Cancelled { .. } | Outcome::Expired { .. } => {}
         }
+        match outcome {
+            Outcome::Done(_) => live.failing = false,
+            Outcome::Failed(_) | Outcome::Unknown { .. } => live.failing = true,
+            Outcome::Cancelled { .. } | Outcome::Expired { .. } => {}
+        }
+        inventory.changed(target, &mut live);
         drop(live);
+        let fleet = inventory.targets.len();
         drop(inventory);
+        if let Some(readings) = report.readings {
+            let history = &self.shared.glance.readings;
+            history.observed(uid, readings, fleet, now);
+        }
         if keep {
             self.dirty(uid, now);
+        }
+    }
+
+    /// A change of its target is over.
+    pub(super) fn at_rest(&self, task: &super::Task) {
+        let inventory = self.shared.inventory.read();
+        if let Some(target) = inventory.by_uid.get(&task.target) {
+            let mut live = target.live.lock();
+            live.busy = false;
+            inventory.changed(target, &mut live);
         }
     }
 

@@ -3,6 +3,7 @@
 use super::claim::{Reporter, unbegun_beside_another};
 use super::settle::{Attempt, Verdict, backoff_ms, honest, perhaps_sent, probed, settle};
 use super::{Again, Dispatch, End, Probing, Stage};
+use crate::glance::run_board;
 use crate::planted;
 use crate::rollout::watch::Ended;
 use crate::service;
@@ -337,6 +338,8 @@ impl Dispatch {
             return;
         };
         self.shared.metrics.retried();
+        let grids = &self.shared.glance.runs;
+        grids.task(task.payload.run, id, run_board::WAITING);
         // The fence moves in any case, so that nothing late counts for the next one.
         let attempt = task.attempt + 1;
         let payload = &mut task.payload;

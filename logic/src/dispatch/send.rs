@@ -2,11 +2,12 @@
 
 use super::report::Counting;
 use super::{Dispatch, Payload, Stage, envelope};
+use crate::glance::run_board;
 use crate::planted;
 use sengu_interconnect::{BrokerError, Message};
 use sengu_model::wire::envelope::SealedSecret;
 use sengu_model::wire::worker::ProbeFrame;
-use sengu_model::{Effect, FailureCode, Outcome, TaskId, Time, limits};
+use sengu_model::{Class, Effect, FailureCode, Outcome, TaskId, Time, limits};
 use sengu_store::Op;
 use serde_json::value::{RawValue, to_raw_value};
 use std::sync::Arc;
@@ -153,6 +154,14 @@ impl Dispatch {
             };
             task.payload.sent_at = Some(now);
             task.payload.lease_until = lease_end;
+            if task.class == Class::Control {
+                let inventory = self.shared.inventory.read();
+                let mut live = task.payload.target.live.lock();
+                live.busy = true;
+                inventory.changed(&task.payload.target, &mut live);
+            }
+            let grids = &self.shared.glance.runs;
+            grids.task(task.payload.run, *id, run_board::ACTIVE);
             let queue = self.queue_names[task.queue.0 as usize].1.clone();
             ids.push((*id, body.len()));
             messages.push(Message {

@@ -26,6 +26,7 @@ pub const WEE: (&str, u64) = ("wee-default", 0);
 
 pub mod fleet;
 pub mod followers;
+pub mod http;
 
 pub struct Bench {
     pub logic: Arc<Logic>,
@@ -104,11 +105,15 @@ async fn start(
     let blobs = sengu_store_directory::DirectoryBlobs::open(&directory.join("blobs")).unwrap();
     let config = LogicConfig {
         seal_key: SealKey([7; 32]),
-        token: "token".to_owned(),
+        tokens: sengu_logic::Tokens {
+            operator: "token".to_owned(),
+            viewer: "viewer".to_owned(),
+        },
         bundled: offers(),
         bundles: Arc::new(NoBundles),
         blobs: Arc::new(blobs),
         sengu_version: "0".to_owned(),
+        interconnect: "embedded".to_owned(),
         roles: Vec::new(),
         retention_ms: 86_400_000,
         followers: followers.to_vec(),

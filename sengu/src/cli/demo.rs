@@ -91,7 +91,12 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         output::print_value(Format::Json, &report)?;
     }
     if args.keep {
-        teller.next_commands(&program, &data.path, &report);
+        let connect = Connect {
+            data: Some(data.path.clone()),
+            ..Connect::default()
+        };
+        let console = super::console::link(&Client::find(&connect)?).await?;
+        teller.next_commands(&program, &data.path, &report, &console);
         interrupted.await;
     }
     play.end().await;
@@ -168,6 +173,7 @@ impl Play {
             ..Connect::default()
         };
         let client = Client::find(&connect)?;
+        teller.fact("console", &format!("{endpoint}{}", sengu_console::PATH));
         let mut story = story::Story {
             client,
             twins: &mut self.twins,

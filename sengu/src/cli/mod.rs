@@ -6,6 +6,7 @@ mod changes;
 mod completions;
 mod config;
 mod config_check;
+mod console;
 mod cordon;
 mod delete;
 mod demo;
@@ -22,6 +23,7 @@ mod observe;
 mod openapi;
 mod params;
 mod parked;
+mod pause;
 mod progress;
 mod promote;
 mod releases;
@@ -76,6 +78,7 @@ const HELP_TEMPLATE: &str = "\
 Start
   up            Start the control plane on this machine
   demo          Show it at work on twins of 1,000 targets
+  console       A link to the console in a browser, with a session
   version       Versions of this program and of the server
 
 Records
@@ -93,6 +96,8 @@ Work
   tasks         List tasks
   logs          Logs of a task or of a run's tasks
   why           Why an object stands where it stands
+  pause         Hold a run: nothing further begins
+  resume        Go on with a run that was paused
   cancel        Cancel a task or a run
   retry         Run the unfinished targets of a run again
   top           What goes on now
@@ -124,6 +129,8 @@ enum Verb {
     Up(crate::up::UpArgs),
     /// Show it at work on twins of 1,000 targets
     Demo(demo::Args),
+    /// A link to the console, with a session
+    Console(console::Args),
     /// Versions of this program and of the server
     Version(version::Args),
     /// Create or change records from YAML or JSON
@@ -150,6 +157,10 @@ enum Verb {
     Logs(logs::Args),
     /// Why an object stands where it stands
     Why(why::Args),
+    /// Hold a run: what is in hand ends, nothing further begins
+    Pause(pause::PauseArgs),
+    /// Go on with a run that was paused
+    Resume(pause::ResumeArgs),
     /// Cancel a task or a run
     Cancel(cancel::Args),
     /// Run the unfinished targets of a run again
@@ -258,6 +269,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     let result = runtime.block_on(async {
         match verb {
             Verb::Demo(args) => demo::run(args, &context).await,
+            Verb::Console(args) => console::run(&args, &context).await,
             Verb::Version(args) => version::run(&args, &context).await,
             Verb::Apply(args) => apply::run(&args, &context).await,
             Verb::Diff(args) => diff::run(&args, &context).await,
@@ -271,6 +283,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             Verb::Tasks(args) => tasks::run(&args, &context).await,
             Verb::Logs(args) => logs::run(&args, &context).await,
             Verb::Why(args) => why::run(&args, &context).await,
+            Verb::Pause(args) => pause::pause(&args, &context).await,
+            Verb::Resume(args) => pause::resume(&args, &context).await,
             Verb::Cancel(args) => cancel::run(&args, &context).await,
             Verb::Retry(args) => retry::run(&args, &context).await,
             Verb::Uncordon(args) => uncordon::run(&args, &context).await,

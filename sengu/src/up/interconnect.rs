@@ -58,6 +58,13 @@ impl Addresses {
         Ok(addresses)
     }
 
+    /// The kinds of the brokers, in words.
+    pub fn engine(&self) -> String {
+        let kinds = std::iter::once(&self.tasks).chain(&self.results);
+        let words: Vec<&str> = kinds.map(|a| a.scheme.as_str()).collect();
+        words.join(" and ")
+    }
+
     fn fit(&self) -> Result<()> {
         match (self.tasks.scheme, self.results.as_ref().map(|r| r.scheme)) {
             (Scheme::Amqp, None) => bail!(

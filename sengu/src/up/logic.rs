@@ -14,7 +14,7 @@ use sengu_interconnect::{Broker, MemoryBroker, address};
 use sengu_logic::api::serve::{Tls, TlsFiles, may_listen, serve};
 use sengu_logic::api::standby;
 use sengu_logic::leader::{self, Seat};
-use sengu_logic::{Follower, Logic, LogicConfig, Movable};
+use sengu_logic::{Follower, Logic, LogicConfig, Movable, Tokens};
 use sengu_store::Store;
 use std::net::TcpListener;
 use std::path::Path;
@@ -45,7 +45,10 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
         .local_addr()
         .context("read the listener's address")?;
     let here = url_of(address, tls.is_some());
-    let token = token(&data.join("token"))?;
+    let tokens = Tokens {
+        operator: token(&data.join("token"))?,
+        viewer: token(&data.join("token-viewer"))?,
+    };
     let opened = tokio::select! {
         opened = super::store::open(config.store.as_ref(), data) => opened?,
         signal = ended_by() => {
@@ -106,7 +109,7 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
             }
         }
     };
-    if let Some(listener) = listen_mqtt(config, data, &token, files.as_ref())? {
+    if let Some(listener) = listen_mqtt(config, data, &tokens.operator, files.as_ref())? {
         followers.push(Follower {
             name: "listener".to_owned(),
             to: listener,
@@ -121,11 +124,14 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
         seat,
         LogicConfig {
             seal_key: seal_key.clone(),
-            token,
+            tokens,
             bundled: bundled.offers.clone(),
             bundles: Arc::new(bundled.clone()),
             blobs,
             sengu_version: version(),
+            interconnect: addresses
+                .as_ref()
+                .map_or_else(|| "embedded".to_owned(), Addresses::engine),
             roles,
             retention_ms: config.retention.map_or(RETENTION_DEFAULT_MS, |r| r.ms),
             followers,
@@ -171,13 +177,20 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
 
     write_private(&data.join("endpoint"), format!("{here}\n").as_bytes())?;
     eprintln!("sengu {} serves {here} from {}", version(), data.display());
+    eprintln!("console {here}{}", sengu_console::PATH);
     eprintln!("try: sengu --data {} get workers", data.display());
 
     let mut waiting = stopping.clone();
-    let serving = tokio::spawn(serve(logic.clone(), listener, tls, async move {
-        // An error means that the sender is gone, which is also the end.
-        let _ = waiting.wait_for(|s| *s).await;
-    }));
+    let serving = tokio::spawn(serve(
+        logic.clone(),
+        sengu_console::routes(),
+        listener,
+        tls,
+        async move {
+            // An error means that the sender is gone, which is also the end.
+            let _ = waiting.wait_for(|s| *s).await;
+        },
+    ));
     tokio::pin!(serving);
     tokio::select! {
         signal = ended_by() => tracing::info!(signal = signal?, "ending: tasks in hand may finish"),

@@ -4,7 +4,7 @@
 use crate::workspace::{Package, parent};
 
 /// What each part may see. `*` stands for every crate of the workspace that is not [`UNSEEN`].
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("model", &[]),
     ("store", &["sengu-model"]),
     ("interconnect", &["sengu-model"]),
@@ -21,6 +21,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ),
     ("execution/runtimes/*", &["sengu-model", "sengu-execution"]),
     ("workers/*", &["sengu-sdk"]),
+    ("console", &[]),
     ("sengu", &["*"]),
     ("e2e", &["*"]),
     ("bench", &["*"]),

@@ -241,6 +241,11 @@ impl Logic {
         Ok(record)
     }
 
+    /// The id of a run that there is.
+    pub(super) fn run_id(&self, name: &str) -> Result<RunId, Problem> {
+        self.run_record(name).map(|(id, ..)| id)
+    }
+
     fn run_record(&self, name: &str) -> Result<(RunId, Record, RunStatus), Problem> {
         let record = self
             .record("Run", name)

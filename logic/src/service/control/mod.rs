@@ -4,6 +4,7 @@
 //! its tasks alone, so a run goes on by itself after a restart. What to do next is the pure function `step`.
 
 mod create;
+mod pause;
 mod step;
 
 pub use create::RunPreview;
@@ -50,8 +51,12 @@ pub enum Input {
     /// A run was created or given new tasks: take it up from the store.
     Load(RunId, oneshot::Sender<()>),
     Cancel(RunId, oneshot::Sender<bool>),
+    Pause(RunId, oneshot::Sender<pause::Turned>),
+    Resume(RunId, oneshot::Sender<pause::Turned>),
     /// The status as of now.
     Status(RunId, oneshot::Sender<Option<RunStatus>>),
+    /// The runs in progress, newest first, at most so many; `active` is not counted.
+    Running(usize, oneshot::Sender<Vec<(RunId, String, RunStatus)>>),
 }
 
 pub struct Handle(mpsc::Sender<Input>);
@@ -66,7 +71,7 @@ impl Handle {
         self.0.clone()
     }
 
-    async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Input) -> Option<T> {
+    pub async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Input) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.0.send(make(reply)).await.ok()?;
         answer.await.ok()
@@ -285,6 +290,7 @@ impl Control {
                 // What is known is an earlier round, and over.
                 self.runs.remove(&id);
                 self.load_or_later(id).await;
+                self.shared.glance.runs.renewed(id);
                 let _ = reply.send(());
             }
             Input::Cancel(id, reply) => {
@@ -294,6 +300,25 @@ impl Control {
                         .await;
                 }
                 let _ = reply.send(running);
+            }
+            Input::Pause(id, reply) => {
+                let turned = self.pause(id).await;
+                let _ = reply.send(turned);
+            }
+            Input::Resume(id, reply) => {
+                let turned = self.resume(id).await;
+                let _ = reply.send(turned);
+            }
+            Input::Running(most, reply) => {
+                let mut ids: Vec<RunId> = self.runs.keys().copied().collect();
+                ids.sort_unstable_by_key(|id| std::cmp::Reverse(*id));
+                let lives = ids.iter().take(most).filter_map(|id| self.runs.get(id));
+                let seen = lives.map(|live| {
+                    let mut status = live.status.clone();
+                    status.counts.waiting = live.open;
+                    (live.id, live.spec.action.clone(), status)
+                });
+                let _ = reply.send(seen.collect());
             }
             Input::Status(id, reply) => {
                 let status = match self.runs.get(&id) {
@@ -372,6 +397,7 @@ impl Control {
                 live.status.counts.held = live.status.counts.held.saturating_sub(moved);
                 live.open += moved;
                 live.status.batch = batch;
+                self.shared.glance.runs.released(id, batch);
                 let from = live.first_ids.get(&batch).copied().unwrap_or(TaskId(0));
                 self.dispatch.send(dispatch::Input::Stored { from }).await;
                 self.write(id).await;
@@ -388,6 +414,7 @@ impl Control {
         let Some(live) = self.runs.get_mut(&id) else {
             return;
         };
+        let was_paused = live.status.phase == RunPhase::Paused;
         live.status.phase = phase;
         why.clone_into(&mut live.status.message);
         live.halted = false;
@@ -395,6 +422,10 @@ impl Control {
         // The decision is durable before its consequences, so that a restart in between completes it.
         if !self.write(id).await {
             return;
+        }
+        if was_paused {
+            // What it held back is ended below; a retry of the run must not be held.
+            self.hold(id, false).await;
         }
         let Some(live) = self.runs.get_mut(&id) else {
             return;
@@ -426,6 +457,7 @@ impl Control {
                 let moved = u32::try_from(committed.moved).unwrap_or(u32::MAX);
                 live.status.counts.held = live.status.counts.held.saturating_sub(moved);
                 live.status.counts.cancelled += moved;
+                self.shared.glance.runs.halted(id);
                 live.halted = true;
                 live.dirty = true;
                 let position = committed.position;

@@ -36,11 +36,14 @@ pub enum Step {
 pub fn step(p: &Progress) -> Step {
     let over_budget = p.budget.is_some_and(|budget| p.bad > budget);
     match p.phase {
-        RunPhase::Running if over_budget && p.open + p.held > 0 => Step::Stop,
+        RunPhase::Running | RunPhase::Paused if over_budget && p.open + p.held > 0 => Step::Stop,
+        RunPhase::Paused if p.open + p.held > 0 => Step::Wait,
         RunPhase::Running if p.open > 0 => Step::Wait,
         RunPhase::Running if p.held > 0 && p.released < p.batches => Step::Release(p.released + 1),
-        RunPhase::Running if p.done == p.targets => Step::Over(RunPhase::Succeeded),
-        RunPhase::Running => Step::Over(RunPhase::Failed),
+        RunPhase::Running | RunPhase::Paused if p.done == p.targets => {
+            Step::Over(RunPhase::Succeeded)
+        }
+        RunPhase::Running | RunPhase::Paused => Step::Over(RunPhase::Failed),
         RunPhase::Stopping | RunPhase::Cancelling if !p.halted => Step::Halt,
         RunPhase::Stopping | RunPhase::Cancelling if p.open > 0 => Step::Wait,
         RunPhase::Stopping => Step::Over(RunPhase::Failed),
@@ -88,7 +91,7 @@ mod tests {
 
     #[test]
     fn batches_follow_each_other_while_the_budget_holds() {
-        use RunPhase::{Cancelled, Cancelling, Failed, Running, Stopping, Succeeded};
+        use RunPhase::{Cancelled, Cancelling, Failed, Paused, Running, Stopping, Succeeded};
         let table = [
             (progress(1, 10, 20, 0, 0, Running), Step::Wait),
             (progress(1, 1, 20, 7, 2, Running), Step::Wait),
@@ -98,6 +101,11 @@ mod tests {
             (progress(3, 0, 0, 27, 3, Running), Step::Over(Failed)),
             (progress(3, 0, 0, 30, 0, Running), Step::Over(Succeeded)),
             (progress(3, 0, 0, 28, 2, Running), Step::Over(Failed)),
+            (progress(1, 0, 20, 8, 2, Paused), Step::Wait),
+            (progress(1, 4, 0, 8, 2, Paused), Step::Wait),
+            (progress(1, 3, 20, 4, 3, Paused), Step::Stop),
+            (progress(3, 0, 0, 30, 0, Paused), Step::Over(Succeeded)),
+            (progress(3, 0, 0, 28, 2, Paused), Step::Over(Failed)),
             (progress(1, 2, 0, 4, 3, Stopping), Step::Wait),
             (progress(1, 0, 0, 4, 3, Stopping), Step::Over(Failed)),
             (progress(1, 0, 0, 4, 0, Cancelling), Step::Over(Cancelled)),

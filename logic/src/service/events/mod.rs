@@ -80,6 +80,11 @@ impl Events {
         }
     }
 
+    /// Who follows.
+    pub fn names(&self) -> Vec<String> {
+        self.followers.iter().map(|f| f.name.clone()).collect()
+    }
+
     /// What followers do not get, in words for people.
     pub fn lacks(&self) -> Vec<String> {
         self.followers.iter().flat_map(|f| f.to.lacks()).collect()

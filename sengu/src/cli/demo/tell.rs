@@ -102,7 +102,7 @@ impl Teller {
     }
 
     /// For `--keep`: what to try, ready to be pasted.
-    pub fn next_commands(&self, program: &Path, data: &Path, report: &Report) {
+    pub fn next_commands(&self, program: &Path, data: &Path, report: &Report, console: &str) {
         let say = |text: &str| {
             if self.quiet {
                 output::say(text);
@@ -112,7 +112,11 @@ impl Teller {
         };
         let sengu = program.display();
         say("");
-        say("Still running. In another terminal:");
+        say(
+            "Still running. In a browser, once, within five minutes (sengu console makes another link):",
+        );
+        say(&format!("  {console}"));
+        say("In another terminal:");
         say(&format!("  export SENGU_DATA={}", data.display()));
         say(&format!(
             "  {sengu} get targets -l 'kind=redfish,power_state=Off'"

@@ -80,9 +80,9 @@ impl Twin for RedfishTwin {
             tokio::spawn(server::listen(listener, bmc.clone()));
             bmcs.push(bmc);
 
-            let mut labels = options.labels.clone();
-            let rack = format!("r{:02}", (number - 1) / RACK_SIZE + 1);
-            labels.entry("rack".to_owned()).or_insert(rack);
+            // Two units high, from the floor up.
+            let (rack, place) = ((number - 1) / RACK_SIZE, (number - 1) % RACK_SIZE);
+            let labels = options.placed(rack, 2 * place + 1);
             let spec = json!({
                 "kind": "redfish", "address": format!("https://{address}"),
                 "secret": options.prefix, "identity": {"certSha256": fingerprint},

@@ -234,8 +234,8 @@ fn record(
     family: Family,
     engine: Option<Vec<u8>>,
 ) -> Record {
-    let mut labels = options.labels.clone();
-    labels.insert("rack".to_owned(), format!("r{:02}", number / PER_RACK + 1));
+    // At the top, above all machines.
+    let mut labels = options.placed(number / PER_RACK, 41 + number % PER_RACK);
     let feed = if number.is_multiple_of(PER_RACK) {
         "a"
     } else {

@@ -66,9 +66,9 @@ impl Twin for Fleet {
             let (played, port) = server::play(machine, &keys, options.latency_ms)
                 .await
                 .map_err(|e| format!("listen for {name}: {e}"))?;
-            let mut labels = options.labels.clone();
-            let rack = format!("r{:02}", (n - 1) / HOSTS_PER_RACK + 1);
-            labels.entry("rack".to_owned()).or_insert(rack);
+            // Where the BMC of the same machine would stand, too.
+            let (rack, place) = ((n - 1) / HOSTS_PER_RACK, (n - 1) % HOSTS_PER_RACK);
+            let labels = options.placed(rack, 2 * place + 2);
             records.push(record(
                 "Target",
                 &name,
