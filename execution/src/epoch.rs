@@ -19,17 +19,17 @@ pub struct LogicLife {
 }
 
 impl LogicLife {
-    /// Takes over what logic says. `fresh`: it was said just now, so it tells the time as well. True when its clock was
-    /// found to differ otherwise than before.
+    /// Takes over what logic says. `fresh`: it was said just now, so it tells the time as well; what was kept only tells
+    /// that it is not earlier. True when its clock was found to differ otherwise than before.
     fn hear(&mut self, said: &LogicAnnouncement, fresh: bool, here: Time) -> bool {
         if said.epoch < self.epoch {
             return false;
         }
         self.epoch = said.epoch;
-        if !fresh {
+        let off = said.at.0.saturating_sub(here.0);
+        if !fresh && off < self.skew_ms.saturating_add(SKEW_MIN_MS) {
             return false;
         }
-        let off = said.at.0.saturating_sub(here.0);
         let skew_ms = if off.abs() < SKEW_MIN_MS { 0 } else { off };
         let moved = (skew_ms - self.skew_ms).abs() >= SKEW_MIN_MS;
         // What was long on its way must not make the clock jump to and fro.
@@ -101,6 +101,9 @@ mod tests {
         let hour = 3_600_000;
         assert!(!logic.hear(&said(1, 0), false, Time(hour)), "it was kept");
         assert_eq!(logic.clock(Time(hour)), Time(hour));
+        let mut behind = LogicLife::default();
+        assert!(behind.hear(&said(1, hour), false, Time(0)), "not earlier");
+        assert_eq!(behind.clock(Time(5)), Time(hour + 5));
         assert!(
             !logic.hear(&said(1, hour - 900), true, Time(hour)),
             "under way"

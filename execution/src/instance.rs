@@ -6,6 +6,7 @@ use crate::pools::PoolKey;
 use crate::redact::Redactor;
 use crate::runtime::{Exit, Handle, Image, Input, Runtime};
 use sengu_model::TaskId;
+use sengu_model::limits;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,8 +39,10 @@ pub struct Instance {
     pub busy: u32,
     /// Tasks handed to it in its life.
     pub tasks: u64,
-    /// Tasks given up on, whose late outcome is no news.
-    pub ghosts: HashSet<TaskId, IdHash>,
+    /// Tasks in hand that did not answer, not even to a cancel.
+    pub given_up: HashSet<TaskId, IdHash>,
+    /// When the first one was given up.
+    pub given_up_ms: Option<u64>,
     /// Frames to write next.
     pub out: Vec<u8>,
     /// None while a write is under way, and once closed.
@@ -88,7 +91,8 @@ impl Instance {
             slots,
             busy: 0,
             tasks: 0,
-            ghosts: HashSet::default(),
+            given_up: HashSet::default(),
+            given_up_ms: None,
             out: Vec::new(),
             stdin: None,
             writing_bytes: 0,
@@ -118,10 +122,7 @@ impl Instance {
             instance: self.key,
             phase: self.phase,
             current,
-            // A task given up on still has its slot within the worker, but nobody waits for its end.
-            slots: self
-                .slots
-                .saturating_sub(u32::try_from(self.ghosts.len()).unwrap_or(u32::MAX)),
+            slots: self.slots,
             busy: self.busy,
             tasks: self.tasks,
             started_ms: self.started_ms,
@@ -135,9 +136,7 @@ impl Instance {
         if self.phase != Phase::Ready || self.killed.is_some() || unread > UNREAD_BYTES_MAX {
             return 0;
         }
-        self.slots
-            .saturating_sub(self.busy)
-            .saturating_sub(u32::try_from(self.ghosts.len()).unwrap_or(u32::MAX))
+        self.slots.saturating_sub(self.busy)
     }
 
     /// Notes a line that is of no use.
@@ -202,6 +201,13 @@ impl Instance {
     pub fn last_words(&self) -> String {
         let lines: Vec<String> = self.stderr.iter().map(|line| self.quote(line)).collect();
         lines.join(" | ")
+    }
+
+    /// Whether it holds a task that it does not answer for, and the others have ended or had their time.
+    pub fn deaf(&self, now_ms: u64) -> bool {
+        let alone = self.given_up.len() >= usize::try_from(self.busy).unwrap_or(usize::MAX);
+        let spent = |since_ms: u64| now_ms.saturating_sub(since_ms) >= limits::DRAIN_MAX_MS;
+        !self.given_up.is_empty() && (alone || self.given_up_ms.is_some_and(spent))
     }
 
     /// Whether nothing more can come of it.

@@ -428,6 +428,9 @@ impl Shell {
                         limits::DRAIN_MAX_MS / 1_000
                     )
                 }
+                Phase::Retiring if instance.deaf(now_ms) => {
+                    "no answer to a task beyond its time".to_owned()
+                }
                 Phase::Ready | Phase::Retiring
                     if past(instance.heard_ms, limits::WORKER_SILENCE_MAX_MS) =>
                 {
@@ -496,18 +499,17 @@ impl Shell {
         }
     }
 
-    /// The worker did not answer for a task, not even to a cancel. Others in its hands are innocent, so it may end them.
+    /// The worker did not answer for a task, not even to a cancel. It may still be at it, so the task is lost only when the
+    /// instance is gone; what else it has in hand is innocent, and gets a while to end first.
     fn give_up(&mut self, key: u64, id: TaskId) {
         let Some(instance) = self.instances.get_mut(&key) else {
             return;
         };
-        let (at, label, image) = (
-            instance.pool,
-            instance.label.clone(),
-            instance.image.clone(),
-        );
-        instance.ghosts.insert(id);
-        self.lose(id, (&label, &image), "no answer beyond its time");
+        if !instance.given_up.insert(id) {
+            return; // said before
+        }
+        instance.given_up_ms.get_or_insert(self.now_ms);
+        let (at, label) = (instance.pool, instance.label.clone());
         self.complain(at, &label, "gave no answer to a task", &id.to_string());
         self.retire(key);
     }

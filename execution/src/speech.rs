@@ -147,27 +147,18 @@ impl Shell {
         if self.hand.get(&id).is_some_and(|task| task.instance == key) {
             return Some(id);
         }
-        let ghost = self
-            .instances
-            .get(&key)
-            .is_some_and(|i| i.ghosts.contains(&id));
-        if !ghost {
-            let detail = format!("{} of {id}", frame.kind);
-            self.misdeed(
-                key,
-                "spoke of a task that is not in its hands",
-                &detail,
-                bytes,
-            );
-        }
+        let detail = format!("{} of {id}", frame.kind);
+        self.misdeed(
+            key,
+            "spoke of a task that is not in its hands",
+            &detail,
+            bytes,
+        );
         None
     }
 
     fn on_outcome(&mut self, key: u64, frame: &FromWorker, bytes: usize) {
         let Some(id) = self.own(key, frame, bytes) else {
-            if let (Some(id), Some(instance)) = (frame.id, self.instances.get_mut(&key)) {
-                instance.ghosts.remove(&id);
-            }
             return;
         };
         let fits = |task: &InHand| {
@@ -214,6 +205,7 @@ impl Shell {
         }
         self.outbox.push(&done, &parts[..count]);
         instance.busy = instance.busy.saturating_sub(1);
+        instance.given_up.remove(&id);
         if instance.busy == 0 {
             instance.idle_since_ms = self.now_ms;
         }

@@ -96,6 +96,8 @@ pub struct Shared {
     pub rollouts: Rollouts,
     pub shadows: Shadows,
     pub ids: Mutex<IdSource>,
+    /// The last id that was given before this life began.
+    pub last_id_before: u64,
     /// One writer of declared records at a time: expectations are checked against the inventory.
     pub writes: tokio::sync::Mutex<()>,
     /// Newest revision that is in the inventory.
@@ -299,6 +301,7 @@ impl Logic {
             rollouts: Rollouts::default(),
             shadows: Shadows::default(),
             ids: Mutex::new(IdSource::after(last_id)),
+            last_id_before: last_id,
             writes: tokio::sync::Mutex::new(()),
             revision: watch::Sender::new(newest),
             declared: AtomicU64::new(1),

@@ -180,3 +180,25 @@ async fn a_probe_has_no_deadline_of_the_task() {
     bench.end(&probe, &happened(true)).await;
     assert_eq!(bench.ended(id).await, "done");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_doubled_delivery_that_nobody_began_says_nothing_of_the_one_that_was_begun() {
+    let mut bench = Bench::new(1, 1).await;
+    let (id, sent) = take_one(&mut bench, "set").await;
+    bench.report(&sent, Event::Started, json!({})).await;
+    bench
+        .task_when(id, |t| t.state == sengu_model::task::TaskState::Started)
+        .await;
+    let cancelled = Outcome::Cancelled {
+        why: "asked to before it was started".to_owned(),
+    };
+    let other = ("wee-other", 0);
+    for (event, more) in [
+        (Event::Ended, json!({ "outcome": cancelled })),
+        (Event::Rejected, json!({"why": "no slot became free"})),
+    ] {
+        bench.report_as(other, &sent, event, more).await;
+    }
+    bench.end(&sent, &done()).await;
+    assert_eq!(bench.ended(id).await, "done");
+}

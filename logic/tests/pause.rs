@@ -8,8 +8,14 @@ use serde_json::{Value, json};
 use support::{Bench, done};
 
 async fn run(bench: &Bench, spec: Value) -> String {
-    let spec = serde_json::from_value(spec).unwrap();
-    bench.logic.create_run(spec).await.unwrap().metadata.name
+    let spec = serde_json::from_value(spec).expect("a spec");
+    bench
+        .logic
+        .create_run(spec)
+        .await
+        .expect("a run")
+        .metadata
+        .name
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -32,7 +32,6 @@ impl TwinOptions {
     pub fn placed(&self, rack: u32, unit: u32) -> BTreeMap<String, String> {
         let mut labels = self.labels.clone();
         for (key, value) in [
-            ("site", "twin".to_owned()),
             ("row", format!("w{}", rack / RACKS_PER_ROW + 1)),
             ("rack", format!("r{:02}", rack + 1)),
             ("unit", unit.to_string()),

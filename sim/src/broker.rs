@@ -11,6 +11,7 @@ use sengu_interconnect::{
     Broker, BrokerError, Delivery, Directory, Entries, MemoryBroker, Message, Queue, Subscription,
     Tag,
 };
+use sengu_model::wire::envelope::TaskEnvelope;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -207,6 +208,9 @@ impl Broker for Seen {
                 if wire.doubled > 0 && world::chance(wire.doubled) {
                     let key = (message.queue.clone(), digest(&message.body));
                     self.twice.lock().insert(key, 0);
+                    if let Ok(task) = serde_json::from_slice::<TaskEnvelope>(&message.body) {
+                        world::with(|w| w.doubled.insert(task.task));
+                    }
                     later(&self.inner, message.clone());
                 }
                 if wire.overtaken > 0 && world::chance(wire.overtaken) {

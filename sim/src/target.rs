@@ -140,13 +140,6 @@ impl Targets {
         session.is_some_and(|s| !s.orphan)
     }
 
-    pub fn orphan_one(&mut self, name: &str, session: u64) {
-        let target = self.all.get_mut(name);
-        if let Some(session) = target.and_then(|t| t.open.get_mut(&session)) {
-            session.orphan = true;
-        }
-    }
-
     pub fn happened(&self, name: &str, task: TaskId) -> usize {
         let target = self.all.get(name);
         let all = target.and_then(|t| t.effects.get(&task));

@@ -17,13 +17,10 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 
 const PIPE_BYTES: usize = 1 << 20;
 /// Tasks that take their time, in per mille.
 const SLOW: u64 = 80;
-/// A worker reckons its timeout from receipt, and its WEE from the hand-over, a little before.
-const GIVEN_UP_EARLY_MS: u64 = 500;
 
 /// The runtime of one WEE. Its instances end with the WEE's process.
 #[derive(Clone)]
@@ -178,6 +175,10 @@ impl Worker {
                 if output.write_all(&text).await.is_err() {
                     return;
                 }
+                if let WorkerLine::Outcome { id, .. } = &line {
+                    // Only now: its process may end with what it has not written yet.
+                    world::with(|w| w.saying_done.remove(id) && w.said_done.insert(*id));
+                }
             }
         });
         self.killer.add(writer.abort_handle());
@@ -272,7 +273,6 @@ impl Drop for Opened {
 impl Job {
     async fn run(self) {
         let mut asked_to_end = self.cancelled.clone();
-        let began = Instant::now();
         let effect = effect_of(&self.frame.action);
         let (id, target) = (self.frame.id, self.frame.target.name.clone());
         let (number, way, ms) = world::with(|w| {
@@ -287,7 +287,9 @@ impl Job {
                 .split('.')
                 .next()
                 .and_then(|e| e.parse().ok());
-            let orphan = lost || epoch.is_some_and(|epoch: u64| epoch < w.epoch);
+            // Of two deliveries that need no claim one may be refused, which frees the lane, before the other is heard of.
+            let doubled = effect.repeatable() && w.doubled.contains(&id);
+            let orphan = lost || doubled || epoch.is_some_and(|epoch: u64| epoch < w.epoch);
             let session = Session::of(id, effect.changes(), &self.wee, orphan);
             let number = w.targets.open(&target, &self.frame.fence, session, effect);
             let way = way(w);
@@ -344,7 +346,7 @@ impl Job {
             }
             Way::DiesBefore => return self.die(),
             Way::HangsBefore => {
-                self.hang(&opened, began).await;
+                self.hang().await;
             }
             _ => {}
         }
@@ -352,7 +354,7 @@ impl Job {
         tokio::time::sleep(Duration::from_millis(ms / 2)).await;
         match way {
             Way::DiesAfter => return self.die(),
-            Way::HangsAfter => self.hang(&opened, began).await,
+            Way::HangsAfter => self.hang().await,
             Way::Late => {
                 tokio::time::sleep(Duration::from_millis(self.frame.timeout_ms + 500)).await;
             }
@@ -361,7 +363,7 @@ impl Job {
         let known = world::with(|w| w.targets.is_known(&target, number));
         drop(opened);
         if known && self.frame.probe.is_none() {
-            world::with(|w| w.said_done.insert(id));
+            world::with(|w| w.saying_done.insert(id));
         }
         let outcome = self.good_end(effect, way, &target);
         self.answer(outcome);
@@ -397,11 +399,8 @@ impl Job {
         });
     }
 
-    /// It neither ends nor does anything; only its end closes the session. Its WEE gives it up before that.
-    async fn hang(&self, opened: &Opened, began: Instant) {
-        let given_up = self.frame.timeout_ms + 2 * limits::TIMEOUT_GRACE_MS - GIVEN_UP_EARLY_MS;
-        tokio::time::sleep_until(began + Duration::from_millis(given_up)).await;
-        world::with(|w| w.targets.orphan_one(&opened.target, opened.number));
+    /// It neither ends nor does anything; only its end closes the session.
+    async fn hang(&self) {
         std::future::pending::<()>().await;
     }
 

@@ -19,8 +19,12 @@ pub struct World {
     /// Lives of logic that were active, and the newest epoch.
     pub epochs: u64,
     pub epoch: u64,
+    /// Tasks of which a message was dealt twice.
+    pub doubled: BTreeSet<TaskId>,
     /// Tasks whose worker has said `done` while nobody was out of touch.
     pub said_done: BTreeSet<TaskId>,
+    /// Those of them whose worker has not written it yet.
+    pub saying_done: BTreeSet<TaskId>,
     /// How badly workers behave, in per mille of tasks; 0 once faults are over.
     pub mischief: u64,
     trace: Trace,
@@ -46,7 +50,9 @@ pub fn create(seed: u64, mischief: u64, keep_trace: bool) {
         out_of_touch: BTreeMap::new(),
         epochs: 0,
         epoch: 0,
+        doubled: BTreeSet::new(),
         said_done: BTreeSet::new(),
+        saying_done: BTreeSet::new(),
         mischief,
         trace: Trace {
             keep: keep_trace,

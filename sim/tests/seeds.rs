@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Seeds of every build.
 const FIXED: u64 = 1_000;
 /// Seeds of this run alone.
-const FRESH: u64 = 20;
+const FRESH: u64 = 100;
 /// Failures told before the rest is left out.
 const TOLD_MAX: usize = 5;
 

@@ -56,7 +56,11 @@ fn every_documented_get_route_answers_as_documented() {
                 &[("object", "run"), ("name", "RUN")],
                 &[("object", "task"), ("name", "TASK")],
             ],
-            "/v1/runs/{name}" | "/v1/runs/{name}/targets" => &[&[("name", "RUN")]],
+            "/v1/runs/{name}"
+            | "/v1/runs/{name}/targets"
+            | "/v1/runs/{name}/grid"
+            | "/v1/runs/{name}/grid/watch" => &[&[("name", "RUN")]],
+            "/v1/targets/{name}/history" => &[&[("name", "redfish-1")]],
             "/v1/tasks/{id}" | "/v1/tasks/{id}/logs" | "/v1/tasks/{id}/explain" => {
                 &[&[("id", "TASK")]]
             }
@@ -74,7 +78,10 @@ fn every_documented_get_route_answers_as_documented() {
             let documented = get["responses"]["200"].clone();
             assert!(documented.is_object(), "{path} documents no 200: {get}");
             if documented["content"]["text/event-stream"].is_object() {
-                let mut events = sengu.api.events(&format!("{path}?from=0"), &[]);
+                let parameters = get["parameters"].as_array();
+                let resumes = parameters.is_some_and(|all| all.iter().any(|p| p["name"] == "from"));
+                let from = if resumes { "?from=0" } else { "" };
+                let mut events = sengu.api.events(&format!("{path}{from}"), &[]);
                 assert!(events.next(s(10)).is_some(), "{path}: no event");
             } else {
                 let reply = sengu.api.call("GET", &path, &[], b"");

@@ -118,7 +118,7 @@ pub(super) async fn watch_tiles(
 #[serde(untagged)]
 #[allow(dead_code)] // its shape is documented; each event is written from its own part
 pub enum TileEvent {
-    Tiles(Tiles),
+    Tiles(Box<Tiles>),
     Changed(TilesChanged),
 }
 

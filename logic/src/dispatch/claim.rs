@@ -8,7 +8,7 @@
 use super::settle::Attempt;
 use super::{Dispatch, Stage};
 use sengu_interconnect::{Message, Queue};
-use sengu_model::wire::envelope::{Grant, Report, WeeCommand};
+use sengu_model::wire::envelope::{Event, Grant, Report, WeeCommand};
 use sengu_model::{Outcome, TaskId, Time, limits};
 use std::sync::Arc;
 
@@ -151,9 +151,20 @@ impl Dispatch {
                 // Those who asked will ask again.
                 tracing::warn!(%error, "claims were not answered");
             }
-            Vec::new()
+            super::send::Unsent::default()
         }));
     }
+}
+
+/// A delivery that was not handed to a worker says nothing of an attempt that somebody may have by another one: it was
+/// said to be begun, or an earlier life of logic may have granted it.
+pub(super) fn unbegun_beside_another(report: &Report, task: &super::Task) -> bool {
+    let unbegun = match report.event {
+        Event::Ended => report.started_at.is_none(),
+        event => event == Event::Rejected,
+    };
+    let begun = matches!(task.stage, Stage::Started { .. }) || task.payload.adopted.is_some();
+    unbegun && begun
 }
 
 impl super::Task {

@@ -21,6 +21,9 @@ pub struct Feed {
     pub loads: FuturesUnordered<BoxFuture<'static, Page>>,
     /// The lines that an earlier life left are known. Before that nothing new may overtake them.
     ready: bool,
+    /// The first page of each of them was read: what they sent is known. What is reported of it before that would be
+    /// reported to nobody.
+    pub first_read: bool,
 }
 
 /// One line's place in the store.
@@ -33,6 +36,8 @@ struct Cursor {
     loading: bool,
     /// Something was left in the store while a page was on its way.
     again: bool,
+    /// A page of it was read.
+    read: bool,
 }
 
 pub struct Page {
@@ -51,6 +56,11 @@ enum What {
 }
 
 impl Feed {
+    fn look_whether_read(&mut self) {
+        let read = |cursor: &Cursor| cursor.read || !cursor.behind;
+        self.first_read |= self.ready && self.cursors.values().all(read);
+    }
+
     /// Tasks from `from` on are in the store and not in memory.
     fn behind(&mut self, priority: Priority, line: Line, from: TaskId) {
         let cursor = self
@@ -236,10 +246,12 @@ impl Dispatch {
                     }
                 }
                 self.feed.ready = true;
+                self.feed.look_whether_read();
             }
             What::Line(priority, line) => {
                 if let Some(cursor) = self.feed.cursors.get_mut(&(priority, line)) {
                     cursor.loading = false;
+                    cursor.read = true;
                     if !cursor.again {
                         cursor.after = last.map_or(cursor.after, |l| l.max(cursor.after));
                         cursor.behind = count == page.limit;
@@ -248,6 +260,7 @@ impl Dispatch {
                 for open in tasks {
                     self.take_open(open, Some(line), now, false);
                 }
+                self.feed.look_whether_read();
             }
             What::Lane(target) => {
                 let mut full = false;
@@ -368,10 +381,11 @@ impl Dispatch {
                 crate::tasks::line(&target.zone, &target.kind, body.effect.class())
             }),
             attempt: open.attempt.max(1),
-            // No retry waits longer, whatever the clock said when it was written.
-            not_before: open.not_before.map_or(Time(0), |at| {
-                at.min(now.plus_ms(limits::RETRY_AFTER_MAX_MS))
-            }),
+            // No retry waits longer: what is later was written by a clock that has been set back since.
+            not_before: open
+                .not_before
+                .filter(|at| *at <= now.plus_ms(limits::RETRY_AFTER_MAX_MS))
+                .unwrap_or(Time(0)),
             payload: Payload {
                 target,
                 kind,

@@ -73,7 +73,10 @@ impl Dispatch {
 
     fn why_waiting(&self, id: TaskId, now: Time) -> String {
         match self.lanes.blocked(id, now) {
-            Blocked::Window { in_flight, window } if window == 0 => {
+            Blocked::Window {
+                in_flight,
+                window: 0,
+            } => {
                 format!("no execution environment can take it ({in_flight} are out)")
             }
             Blocked::Window { in_flight, window } => {

@@ -202,7 +202,7 @@ pub struct Dispatch {
     windows: route::Windows,
     pending: Pending,
     commits: FuturesUnordered<BoxFuture<'static, Flight>>,
-    publishes: FuturesUnordered<BoxFuture<'static, Vec<TaskId>>>,
+    publishes: FuturesUnordered<BoxFuture<'static, send::Unsent>>,
     feed: Feed,
     arrivals: Arrivals,
     /// What ended and may still be brought in by a page or a request.
@@ -310,7 +310,7 @@ impl Dispatch {
                 // What must not stand behind a flood comes first; of the two that may flood, none starves the other.
                 biased;
                 Some(flight) = self.commits.next() => self.landed(flight),
-                Some(failed) = self.publishes.next() => self.not_published(&failed),
+                Some(unsent) = self.publishes.next() => self.not_published(&unsent),
                 Some(page) = self.feed.loads.next() => self.take_page(page),
                 Ok(()) = self.contact.changed() => {
                     let now = self.now();
@@ -333,11 +333,13 @@ impl Dispatch {
                     for input in inputs.drain(..) {
                         self.input(input);
                     }
-                    if let Some(reports) = self.reports.receive(64).now_or_never() {
+                    if self.feed.first_read
+                        && let Some(reports) = self.reports.receive(64).now_or_never()
+                    {
                         self.take_reports(reports);
                     }
                 }
-                reports = self.reports.receive(64) => self.take_reports(reports),
+                reports = self.reports.receive(64), if self.feed.first_read => self.take_reports(reports),
                 () = async { tokio::time::sleep(wait.unwrap_or_default()).await }, if wait.is_some() => {}
             }
             let now = self.now();

@@ -1,7 +1,7 @@
 //! From the WEEs back: what they report is checked against the fence, settled by effect, and made durable.
 
-use super::claim::Reporter;
-use super::settle::{Attempt, Verdict, backoff_ms, honest, probed, settle};
+use super::claim::{Reporter, unbegun_beside_another};
+use super::settle::{Attempt, Verdict, backoff_ms, honest, perhaps_sent, probed, settle};
 use super::{Again, Dispatch, End, Probing, Stage};
 use crate::glance::run_board;
 use crate::planted;
@@ -32,6 +32,7 @@ const NOTE_CHARS_MAX: usize = 500;
 const IN_VAIN_REST_MAX_MS: u64 = 2_000;
 /// Probes of one task before it is `Unknown`.
 const PROBES_MAX: u32 = 5;
+
 /// `Ending` with its large parts as they came.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -111,6 +112,7 @@ impl Dispatch {
                 Stage::Sending | Stage::Sent { .. } | Stage::Started { .. }
             )
             || task.claim().is_some_and(|claim| !claim.is_of(from))
+            || unbegun_beside_another(report, task)
         {
             self.shared.metrics.stale_report();
             return;
@@ -329,6 +331,7 @@ impl Dispatch {
         counting: Counting,
         now: Time,
     ) {
+        tracing::debug!(task = %id, note, "goes again");
         self.lanes.settling(id);
         self.count_in(id, None);
         let Some(task) = self.lanes.get_mut(id) else {
@@ -410,6 +413,13 @@ impl Dispatch {
             return;
         }
         let outcome = honest(outcome, payload.perhaps.as_deref(), from.is_some());
+        // What may be repeated is not marked when it is sent, so a life of logic does not know what the one before sent,
+        // whatever came of what it has sent itself.
+        let inherited = id.0 <= self.shared.last_id_before;
+        let outcome = match inherited && payload.effect == Effect::Idempotent {
+            true => perhaps_sent(outcome),
+            false => outcome,
+        };
         let report = from.map(|(_, report)| report);
         let started_at = report.and_then(|r| r.started_at).or(match task.stage {
             Stage::Started { at } => Some(at),

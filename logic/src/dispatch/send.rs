@@ -4,7 +4,7 @@ use super::report::Counting;
 use super::{Dispatch, Payload, Stage, envelope};
 use crate::glance::run_board;
 use crate::planted;
-use sengu_interconnect::Message;
+use sengu_interconnect::{BrokerError, Message};
 use sengu_model::wire::envelope::SealedSecret;
 use sengu_model::wire::worker::ProbeFrame;
 use sengu_model::{Class, Effect, FailureCode, Outcome, TaskId, Time, limits};
@@ -18,6 +18,15 @@ pub(super) const DELETED: &str = "the target was deleted";
 const START_MARGIN_MS: u64 = 2_000;
 /// Messages published as one batch.
 const PUBLISH_MAX: usize = 1_024;
+
+/// A batch that the broker did not say it took.
+#[derive(Default)]
+pub(super) struct Unsent {
+    /// With the bytes of each one's body.
+    tasks: Vec<(TaskId, usize)>,
+    /// What the broker carries at most, when that was the reason.
+    bytes_max: Option<usize>,
+}
 
 impl Dispatch {
     /// Sends all that may go now.
@@ -154,24 +163,31 @@ impl Dispatch {
             let grids = &self.shared.glance.runs;
             grids.task(task.payload.run, *id, run_board::ACTIVE);
             let queue = self.queue_names[task.queue.0 as usize].1.clone();
+            ids.push((*id, body.len()));
             messages.push(Message {
                 queue,
                 body: body.into(),
             });
-            ids.push(*id);
             self.lanes.sent(*id, now, lease_end);
         }
         self.shared.metrics.sent(messages.len() as u64);
         let broker = self.shared.broker.clone();
         self.publishes.push(Box::pin(async move {
             match broker.publish(messages).await {
-                Ok(()) => Vec::new(),
+                Ok(()) => Unsent::default(),
                 Err(error) => {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "tasks were not sent"
                     );
-                    ids
+                    let bytes_max = match error {
+                        BrokerError::TooLarge { bytes_max, .. } => Some(bytes_max),
+                        _ => None,
+                    };
+                    Unsent {
+                        tasks: ids,
+                        bytes_max,
+                    }
                 }
             }
         }));
@@ -262,20 +278,27 @@ impl Dispatch {
             .retain(|name, _| inventory.other("Secret", name).is_some());
     }
 
-    /// The broker did not say that it took them: they wait a little and go again. What is idempotent may be on its way
-    /// all the same, and is begun without a claim: a second one beside it could write over what came after the first, so
-    /// it has until the end of its lease.
-    pub(super) fn not_published(&mut self, tasks: &[TaskId]) {
+    /// The broker did not say that it took them; it may have. What a worker must claim before it begins may go again at
+    /// once, since only one of both will be granted. The rest would be begun beside the first: a session more than the
+    /// target bears, or an old value written over a newer one. So it has until the end of its lease.
+    pub(super) fn not_published(&mut self, unsent: &Unsent) {
         let now = self.now();
-        for id in tasks {
+        for (id, bytes) in &unsent.tasks {
             // What somebody claims was taken by the interconnect after all.
-            let bare = |t: &super::Task| {
-                t.payload.effect == Effect::Idempotent && t.payload.probing.is_none()
+            let waits =
+                |t: &super::Task| matches!(t.stage, Stage::Sent { .. }) && t.claim().is_none();
+            let Some(task) = self.lanes.get(*id).filter(|t| waits(t)) else {
+                continue;
             };
-            let sent = |t: &super::Task| {
-                matches!(t.stage, Stage::Sent { .. }) && t.claim().is_none() && !bare(t)
-            };
-            if self.lanes.get(*id).is_some_and(sent) {
+            let claimed = !task.payload.effect.repeatable() && task.payload.probing.is_none();
+            if let Some(bytes_max) = unsent.bytes_max.filter(|max| bytes > max) {
+                // It would be refused each time.
+                let why = format!(
+                    "the task takes {bytes} bytes, and the interconnect carries {bytes_max} at most"
+                );
+                let outcome = Outcome::failed(FailureCode::Refused, why);
+                self.end(*id, outcome, None, now);
+            } else if claimed {
                 let note = "the interconnect did not take it".to_owned();
                 self.retry(*id, limits::RETRY_FIRST_MS, note, Counting::Nothing, now);
             }

@@ -89,6 +89,20 @@ pub fn honest(outcome: Outcome, earlier: Option<&str>, worker_said: bool) -> Out
     }
 }
 
+/// How a change ends that was never sent in this life of logic, but may have been in an earlier one.
+pub fn perhaps_sent(outcome: Outcome) -> Outcome {
+    const BEFORE: &str = "sengu was restarted since it was asked for, and may have sent it before";
+    match outcome {
+        Outcome::Expired { why } => Outcome::Unknown {
+            why: format!("{why}; {BEFORE}"),
+        },
+        Outcome::Cancelled { why } => Outcome::Cancelled {
+            why: format!("{why}; {BEFORE}"),
+        },
+        other => other,
+    }
+}
+
 fn lost(effect: Effect, attempt: u32, left: bool, why: String) -> Verdict {
     match effect {
         Effect::Read | Effect::Idempotent if left => Verdict::Retry {

@@ -77,7 +77,9 @@ impl Standing {
 
 /// By kind and zone.
 #[derive(Default)]
-pub struct Counts(Mutex<BTreeMap<(Arc<str>, Arc<str>), TargetCounts>>);
+pub struct Counts(Mutex<BTreeMap<KindAndZone, TargetCounts>>);
+
+type KindAndZone = (Arc<str>, Arc<str>);
 
 impl Counts {
     /// A target that was counted as `from` counts as `to` from now on.

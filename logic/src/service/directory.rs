@@ -12,16 +12,24 @@ use sengu_model::wire::envelope::{LOGIC, LogicAnnouncement, VERSION};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// All is said again after this long, in milliseconds: a version that a broker has mislaid would be offered to nobody
+/// until the next release.
+const SAY_AGAIN_MS: u64 = 60_000;
 
 pub async fn run(shared: Arc<Shared>) {
     let mut contact = shared.broker.contact();
     let mut beat = tokio::time::interval(Duration::from_millis(limits::BEAT_MS));
     let mut said = false;
+    let mut again_at = Instant::now();
     loop {
+        said &= Instant::now() < again_at;
         if *contact.borrow_and_update() == Contact::There {
             let told = async {
                 if !said {
                     say_all(&shared).await?;
+                    again_at = Instant::now() + Duration::from_millis(SAY_AGAIN_MS);
                 }
                 say_alive(&shared).await
             };

@@ -314,8 +314,8 @@ impl Bench {
     }
 
     pub async fn end(&self, sent: &Sent, outcome: &Outcome) {
-        self.report(sent, Event::Ended, json!({"outcome": outcome}))
-            .await;
+        let more = json!({"outcome": outcome, "started_at": "2026-01-01T00:00:00Z"});
+        self.report(sent, Event::Ended, more).await;
     }
 
     pub async fn lose(&self, sent: &Sent) {

@@ -190,15 +190,6 @@ impl Site {
         note!("all mends");
         *self.healed.lock() = true;
         world::with(|w| w.mischief = 0);
-        // Tasks must be begun by a time that another machine's clock has given: with clocks that are an hour apart
-        // nothing bad happens, and nothing at all.
-        *self.offsets.lock() = (0, 0);
-        for logic in self.logics.lock().iter() {
-            logic.life.set_clock(0);
-        }
-        for wee in self.wees.lock().values() {
-            wee.life.set_clock(0);
-        }
         self.broker.heal();
         self.store.lose_answers(0);
         let usual = self.plan.commit_ms;
