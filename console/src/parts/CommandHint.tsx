@@ -7,8 +7,8 @@ import { curl } from './shell-words'
 
 export type ApiCall = { method?: 'GET' | 'POST' | 'PUT' | 'DELETE'; path: string; body?: unknown }
 
-/** What does the same elsewhere, ready to copy. `command` comes from `sengu(...)`, which quotes. */
-export function CommandHint({ command, call }: { command: string; call: ApiCall }) {
+/** What does the same elsewhere, ready to copy. `command` comes from `sengu(...)`, which quotes; without one the CLI has none. */
+export function CommandHint({ command, call }: { command?: string; call: ApiCall }) {
   const t = useMessages(messages)
   const [open, setOpen] = useState(false)
   return (
@@ -16,7 +16,7 @@ export function CommandHint({ command, call }: { command: string; call: ApiCall 
       <summary>{t.sameElsewhere}</summary>
       {open ? (
         <>
-          <Line text={command} />
+          {command === undefined ? <p className="dim">{t.noCommand}</p> : <Line text={command} />}
           <Line text={curl(location.origin, call.method ?? 'GET', call.path, call.body)} />
         </>
       ) : null}

@@ -9,6 +9,7 @@ export const messages = defineMessages({
   copied: { en: 'Copied', ja: 'コピーしました' },
   copyFailed: { en: 'The browser did not let us copy', ja: 'ブラウザーがコピーを許可しませんでした' },
   sameElsewhere: { en: 'Same in the CLI / API', ja: 'CLI / API での同じ操作' },
+  noCommand: { en: 'The CLI has no command for this.', ja: 'CLI に該当するコマンドはありません。' },
   more: { en: (n: number) => `… ${n} more`, ja: (n: number) => `… あと ${n} 文字` },
   less: { en: 'less', ja: 'たたむ' },
   nothing: { en: 'Nothing here', ja: 'ありません' },

@@ -17,7 +17,7 @@ export const messages = defineMessages({
   whatDeleted: { en: 'deleted', ja: '削除' },
   kind: { en: 'kind', ja: '種類' },
   name: { en: 'name', ja: '名前' },
-  namePart: { en: 'part of a name, t-…, r-…', ja: '名前の一部、t-…、r-…' },
+  namePart: { en: 'part of a name or id', ja: '名前・ID の一部' },
   nameWhole: { en: 'the whole name', ja: '名前 (完全一致)' },
   time: { en: 'time', ja: '時刻' },
   said: { en: 'said', ja: '詳細' },

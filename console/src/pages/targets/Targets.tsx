@@ -1,15 +1,13 @@
-import { useMessages } from '../../app/messages'
-import { useTitle } from '../../app/title'
-import { Empty } from '../../parts/Standing'
-import { messages } from './messages'
+import './targets.css'
+import { Route, Routes } from 'react-router'
+import Target from './one/Target'
+import { TargetList } from './TargetList'
 
 export default function Targets() {
-  const t = useMessages(messages)
-  useTitle(t.title)
   return (
-    <section className="page">
-      <h1>{t.title}</h1>
-      <Empty />
-    </section>
+    <Routes>
+      <Route index element={<TargetList />} />
+      <Route path=":name" element={<Target />} />
+    </Routes>
   )
 }

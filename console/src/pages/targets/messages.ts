@@ -22,7 +22,6 @@ export const messages = defineMessages({
   observed: { en: 'observed', ja: '観測' },
   address: { en: 'address', ja: 'アドレス' },
   zone: { en: 'zone', ja: 'ゾーン' },
-  shown: { en: (n: string) => `${n} targets`, ja: (n: string) => `${n} 台` },
   truncated: {
     en: (n: string, total: string) => `The first ${n} of ${total} by name are drawn. Choose a site, or narrow the selector:`,
     ja: (n: string, total: string) => `${total} 台のうち名前順の先頭 ${n} 台を表示しています。サイトを選ぶか、セレクターで絞ってください:`,

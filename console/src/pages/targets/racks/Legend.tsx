@@ -10,7 +10,7 @@ import { fill } from './paint'
 import type { TileStore } from './store'
 
 /** What the tiles' colours and patterns mean, with how many there are of each. */
-export function Legend({ store, version, swatches }: { store: TileStore; version: number; swatches: Swatch[] }) {
+export function Legend({ store, version, swatches, live }: { store: TileStore; version: number; swatches: Swatch[]; live: boolean }) {
   const t = useMessages(messages)
   const stateWords = useMessages(words)
   const { colouring } = store
@@ -44,6 +44,7 @@ export function Legend({ store, version, swatches }: { store: TileStore; version
           <SafeText text={item.text} max={32} still />
         </li>
       ))}
+      <li className={live ? 'legend-live dim' : 'legend-live tone-warn'}>{live ? t.live : t.stale}</li>
     </ul>
   )
 }

@@ -36,7 +36,7 @@ export function RackView({ selector, colour, zoom, onSelector }: Props) {
           <Sites selector={selector} onSelector={onSelector} />
         </div>
       ) : null}
-      <Drawing key={store.whole.revision} store={store} version={version} zoom={zoom} />
+      <Drawing key={store.whole.revision} store={store} version={version} zoom={zoom} live={state === 'live'} />
     </>
   )
 }
@@ -58,7 +58,7 @@ export function NoTargets({ selector, onSelector }: { selector: string; onSelect
   )
 }
 
-function Drawing({ store, version, zoom }: { store: TileStore; version: number; zoom: Zoom }) {
+function Drawing({ store, version, zoom, live }: { store: TileStore; version: number; zoom: Zoom; live: boolean }) {
   const t = useMessages(messages)
   const stateWords = useMessages(words)
   const dark = useDark()
@@ -92,7 +92,7 @@ function Drawing({ store, version, zoom }: { store: TileStore; version: number; 
   return (
     <div className="racks">
       <div className="racks-drawing">
-        <Legend store={store} version={version} swatches={swatches} />
+        <Legend store={store} version={version} swatches={swatches} live={live} />
         <RackCanvas
           store={store}
           version={version}

@@ -89,7 +89,7 @@ function grouped(places: Places): Aisle[] {
   for (let i = 0; i < places.site.length; i++) {
     const key = `${places.site[i] ?? 0}/${places.row[i] ?? 0}`
     let racks = aisles.get(key)
-    if (!racks) aisles.set(key, (racks = new Map()))
+    if (!racks) aisles.set(key, (racks = new Map<string, number[]>()))
     const rack = places.racks[places.rack[i] ?? 0] ?? ''
     const tiles = racks.get(rack)
     if (tiles) tiles.push(i)
