@@ -1,11 +1,11 @@
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
 import { lazy, type ReactNode, Suspense } from 'react'
-import { BrowserRouter, Navigate, Route, Routes, useLocation } from 'react-router'
+import { BrowserRouter, Link, Navigate, Route, Routes, useLocation } from 'react-router'
 import { onUnauthenticated } from '../api/client'
 import { ApiProblem, asProblem } from '../api/problem'
 import { SESSION_KEY, useSession } from '../api/session'
 import Login from '../pages/login/Login'
-import { Empty, Loading, Problem } from '../parts/Standing'
+import { Loading, Unavailable } from '../parts/Standing'
 import { useMessages } from './messages'
 import { Guarded } from './shell/Guarded'
 import { messages } from './shell/messages'
@@ -56,12 +56,24 @@ export function App() {
 function LoggedIn() {
   const session = useSession()
   const location = useLocation()
-  if (session.isPending) return <Loading />
+  if (session.isPending) {
+    return (
+      <main>
+        <Loading />
+      </main>
+    )
+  }
   if (session.error) {
     if (session.error instanceof ApiProblem && session.error.status === 401) {
       return <Navigate to="/login" replace state={{ from: location.pathname + location.search }} />
     }
-    if (!session.data) return <Problem problem={asProblem(session.error)} again={() => void session.refetch()} />
+    if (!session.data) {
+      return (
+        <main>
+          <Unavailable title="sengu" problem={asProblem(session.error)} again={() => void session.refetch()} />
+        </main>
+      )
+    }
   }
   return (
     <Shell>
@@ -94,5 +106,12 @@ function PageFrame({ children }: { children: ReactNode }) {
 
 function NotFound() {
   const t = useMessages(messages)
-  return <Empty title={t.notFound} />
+  return (
+    <section className="page">
+      <h1>{t.notFound}</h1>
+      <p>
+        <Link to="/">{t.toOverview}</Link>
+      </p>
+    </section>
+  )
 }

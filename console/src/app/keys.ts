@@ -1,4 +1,5 @@
 import { useEffect, useRef } from 'react'
+import { settingsNow } from './settings'
 
 /** Keys by name: `/`, `?`, `Ctrl+k`, or a sequence such as `g o`. */
 export type Keys = Record<string, () => void>
@@ -17,7 +18,7 @@ function typing(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && target.closest('input, textarea, select, [contenteditable]') !== null
 }
 
-/** Keys for the whole page. They rest while a dialog is open and while somebody types. */
+/** Keys for the whole page. They rest while a dialog is open and while somebody types; those without Ctrl can be turned off. */
 export function useKeys(keys: Keys): void {
   const latest = useRef(keys)
   useEffect(() => {
@@ -30,6 +31,7 @@ export function useKeys(keys: Keys): void {
       const name = keyName(event)
       if (name === undefined || event.defaultPrevented) return
       const chord = name.startsWith('Ctrl+')
+      if (!chord && !settingsNow().keys) return
       if ((typing(event.target) && !chord) || document.querySelector('dialog[open]')) return
       const whole = prefix === '' ? name : `${prefix} ${name}`
       prefix = ''

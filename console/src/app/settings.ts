@@ -1,7 +1,7 @@
 import { useSyncExternalStore } from 'react'
 
 /** What a person has chosen for this browser. Never anything secret: the session is a cookie that no script can read. */
-export type Settings = { theme: 'system' | 'light' | 'dark'; language: 'en' | 'ja' }
+export type Settings = { theme: 'system' | 'light' | 'dark'; language: 'en' | 'ja'; keys: boolean }
 export type Language = Settings['language']
 
 const KEY = 'sengu.console'
@@ -10,10 +10,12 @@ let settings: Settings = load()
 
 function load(): Settings {
   const language: Language = navigator.language.startsWith('ja') ? 'ja' : 'en'
-  const found: Settings = { theme: 'system', language }
+  const found: Settings = { theme: 'system', language, keys: true }
   try {
     const kept = JSON.parse(localStorage.getItem(KEY) ?? '{}') as Partial<Record<keyof Settings, unknown>>
     if (kept.theme === 'light' || kept.theme === 'dark') found.theme = kept.theme
+    // Keys of one letter can be turned off: whoever speaks to the browser would set them off by chance.
+    if (kept.keys === false) found.keys = false
     if (kept.language === 'en' || kept.language === 'ja') found.language = kept.language
   } catch {
     // Kept by something else, or storage is shut: the defaults will do.
@@ -43,6 +45,11 @@ export function applySettings(): void {
 function subscribe(listener: () => void): () => void {
   listeners.add(listener)
   return () => listeners.delete(listener)
+}
+
+/** The settings as they are now, for what is no component. */
+export function settingsNow(): Settings {
+  return settings
 }
 
 export function useSettings(): Settings {

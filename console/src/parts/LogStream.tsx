@@ -52,7 +52,7 @@ export function LogStream(props: Props) {
 
 function Lines({ task, label }: Props) {
   const t = useMessages(messages)
-  const { lines, dropped, problem } = useTaskLogs(task)
+  const { lines, dropped, problem, state } = useTaskLogs(task)
   const [follow, setFollow] = useState(true)
   const scroller = useRef<HTMLDivElement>(null)
   // eslint-disable-next-line react-hooks/incompatible-library
@@ -77,7 +77,7 @@ function Lines({ task, label }: Props) {
       {problem ? <Problem problem={problem} /> : null}
       <div
         ref={scroller}
-        className="logs-scroll"
+        className={lines.length === 0 ? 'logs-scroll empty' : 'logs-scroll'}
         role="log"
         aria-label={label}
         // A log is read by scrolling, with the keyboard too.
@@ -86,7 +86,7 @@ function Lines({ task, label }: Props) {
           if (event.deltaY < 0) setFollow(false)
         }}
       >
-        {lines.length === 0 ? <p className="dim">{t.logEmpty}</p> : null}
+        {lines.length === 0 ? <p className="dim">{state === 'ended' ? t.logNone : t.logEmpty}</p> : null}
         <div className="logs-body" style={{ height: virtual.getTotalSize() }}>
           {virtual.getVirtualItems().map((item) => {
             const line = lines[item.index]

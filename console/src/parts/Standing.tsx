@@ -25,6 +25,18 @@ export function Empty({ children, title }: { title?: string; children?: ReactNod
   )
 }
 
+/** A page of something that could not be had: its name as the heading, and why. */
+export function Unavailable({ title, problem, again }: { title: string; problem: ApiProblem; again: () => void }) {
+  return (
+    <section className="page">
+      <h1 className="mono">
+        <SafeText text={title} max={80} still />
+      </h1>
+      <Problem problem={problem} again={again} />
+    </section>
+  )
+}
+
 /** A refusal in the server's own words, with its hint and each wrong place. */
 export function Problem({ problem, again }: { problem: ApiProblem; again?: () => void }) {
   const t = useMessages(messages)

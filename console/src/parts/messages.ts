@@ -32,6 +32,7 @@ export const messages = defineMessages({
   },
   follow: { en: 'Follow', ja: '追従' },
   logEmpty: { en: 'No line yet', ja: 'まだ行がありません' },
+  logNone: { en: 'Nothing was logged', ja: 'ログはありません' },
   logDropped: {
     en: (n: string) => `${n} older lines are not kept in this tab`,
     ja: (n: string) => `古い ${n} 行はこのタブに残していません`,

@@ -5,8 +5,9 @@ import { api, body } from '../../api/client'
 import { SafeText } from '../../parts/SafeText'
 import { useSettled } from '../../parts/SelectorInput'
 import { useMessages } from '../messages'
-import { goals, type Goal, nameSelector, targetGoal } from './jump'
+import { goals, type Goal, nameSelector, pageGoals, targetGoal } from './jump'
 import { messages } from './messages'
+import { PAGES } from './pages'
 
 const FOUND_MAX = 8
 
@@ -32,8 +33,9 @@ export function Jump({ inputRef }: { inputRef: React.RefObject<HTMLInputElement 
     staleTime: 10_000,
   })
   const named = nameSelector(text) === undefined ? [] : (found.data?.items ?? []).map((record) => targetGoal(record.metadata.name))
-  const all = [...goals(text), ...named].slice(0, FOUND_MAX + 1)
-  const kinds: Record<Goal['kind'], string> = { task: t.jumpTask, run: t.jumpRun, target: t.jumpTarget, select: t.jumpSelect }
+  const pages = pageGoals(text, PAGES.map((page) => ({ title: t[page.name], path: page.path })))
+  const all = [...goals(text), ...pages, ...named].slice(0, FOUND_MAX + 1)
+  const kinds: Record<Goal['kind'], string> = { task: t.jumpTask, run: t.jumpRun, target: t.jumpTarget, select: t.jumpSelect, page: t.jumpPage }
 
   function go(goal: Goal | undefined) {
     if (!goal) return

@@ -1,14 +1,17 @@
 import { Dialog } from '../../parts/Dialog'
 import { useMessages } from '../messages'
+import { changeSettings, useSettings } from '../settings'
 import { messages } from './messages'
 import { PAGES } from './pages'
 
 export function KeysHelp({ onClose }: { onClose: () => void }) {
   const t = useMessages(messages)
+  const { keys: on } = useSettings()
   const rows: [string[], string][] = [
     [['/', 'Ctrl K'], t.keyJump],
     [['?'], t.keyHelp],
     ...PAGES.map((page): [string[], string] => [[`g ${page.key}`], t[page.name]]),
+    [['j'], t.keyTable],
     [['↑ ↓', 'j k'], t.keyMove],
     [['Home', 'End'], t.keyEnds],
     [['Enter'], t.keyOpen],
@@ -17,6 +20,10 @@ export function KeysHelp({ onClose }: { onClose: () => void }) {
   ]
   return (
     <Dialog title={t.keysHelp} onClose={onClose}>
+      <label className="keys-on">
+        <input type="checkbox" checked={on} onChange={(event) => changeSettings({ keys: event.target.checked })} />
+        {t.keysOn}
+      </label>
       <dl className="keys">
         {rows.map(([keys, what]) => (
           <div key={what}>

@@ -1,14 +1,14 @@
 import { useQueryClient } from '@tanstack/react-query'
-import { type ReactNode, useMemo, useRef, useState } from 'react'
-import { NavLink, useNavigate } from 'react-router'
+import { type ReactNode, useEffect, useMemo, useRef, useState } from 'react'
+import { NavLink, useLocation, useNavigate } from 'react-router'
 import { logOut, SESSION_KEY, useSession } from '../../api/session'
 import { Mark } from '../../parts/StateBadge'
 import { useAnswering } from '../connection'
 import { type Keys, useKeys } from '../keys'
 import { useMessages } from '../messages'
-import { changeSettings, type Settings, useSettings } from '../settings'
 import { Jump } from './Jump'
 import { KeysHelp } from './KeysHelp'
+import { Looks } from './Looks'
 import { messages } from './messages'
 import { PAGES } from './pages'
 
@@ -21,9 +21,18 @@ export function Shell({ children }: { children: ReactNode }) {
   const keys = useMemo<Keys>(() => {
     const toJump = () => jump.current?.focus()
     const pages = PAGES.map((page): [string, () => void] => [`g ${page.key}`, () => void navigate(page.path)])
-    return { '/': toJump, 'Ctrl+k': toJump, '?': () => setHelp(true), ...Object.fromEntries(pages) }
+    // A table has the keys once it has the focus; this brings it there from anywhere on the page.
+    const toTable = () => document.querySelector<HTMLElement>('#content [role=grid]')?.focus()
+    return { '/': toJump, 'Ctrl+k': toJump, '?': () => setHelp(true), j: toTable, ...Object.fromEntries(pages) }
   }, [navigate])
   useKeys(keys)
+  const nav = useRef<HTMLElement>(null)
+  const page = useLocation().pathname.split('/')[1]
+  useEffect(() => {
+    // On a narrow page the pages are a row that scrolls; where one is must be in sight.
+    const [row, here] = [nav.current, nav.current?.querySelector<HTMLElement>('[aria-current=page]')]
+    if (row && here) row.scrollLeft = here.offsetLeft - row.offsetLeft - (row.clientWidth - here.offsetWidth) / 2
+  }, [page])
   return (
     <div className="shell">
       <a className="skip" href="#content">
@@ -36,7 +45,7 @@ export function Shell({ children }: { children: ReactNode }) {
         <Jump inputRef={jump} />
         <Choices onHelp={() => setHelp(true)} />
       </header>
-      <nav className="nav" aria-label={t.navigation}>
+      <nav ref={nav} className="nav" aria-label={t.navigation}>
         <ul>
           {PAGES.map((page) => (
             <li key={page.name}>
@@ -58,7 +67,6 @@ export function Shell({ children }: { children: ReactNode }) {
 
 function Choices({ onHelp }: { onHelp: () => void }) {
   const t = useMessages(messages)
-  const { theme, language } = useSettings()
   const session = useSession()
   const answering = useAnswering()
   const client = useQueryClient()
@@ -74,25 +82,7 @@ function Choices({ onHelp }: { onHelp: () => void }) {
           {t[role]}
         </span>
       ) : null}
-      <select
-        aria-label={t.theme}
-        value={theme}
-        onChange={(event) => changeSettings({ theme: event.target.value as Settings['theme'] })}
-      >
-        <option value="system">{t.themeSystem}</option>
-        <option value="light">{t.themeLight}</option>
-        <option value="dark">{t.themeDark}</option>
-      </select>
-      <select
-        aria-label={t.language}
-        value={language}
-        onChange={(event) => changeSettings({ language: event.target.value as Settings['language'] })}
-      >
-        <option value="en">English</option>
-        <option value="ja" lang="ja">
-          日本語
-        </option>
-      </select>
+      <Looks />
       <button type="button" className="keys-button" onClick={onHelp} aria-label={t.keys}>
         ?
       </button>

@@ -1,5 +1,5 @@
 /** Where a text typed into the jump box may lead. Pure: names that exist are added by who asks the server. */
-export type Goal = { kind: 'task' | 'run' | 'target' | 'select'; text: string; path: string }
+export type Goal = { kind: 'task' | 'run' | 'target' | 'select' | 'page'; text: string; path: string }
 
 export function goals(text: string): Goal[] {
   const word = text.trim()
@@ -11,6 +11,13 @@ export function goals(text: string): Goal[] {
     return [{ kind: 'select', text: word, path: `/targets?selector=${encodeURIComponent(word)}` }]
   }
   return []
+}
+
+/** Pages whose name begins so. */
+export function pageGoals(text: string, pages: readonly { title: string; path: string }[]): Goal[] {
+  const word = text.trim().toLowerCase()
+  if (word === '') return []
+  return pages.filter((page) => page.title.toLowerCase().startsWith(word)).map((page) => ({ kind: 'page', text: page.title, path: page.path }))
 }
 
 export function targetGoal(name: string): Goal {

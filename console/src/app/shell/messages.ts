@@ -32,6 +32,8 @@ export const messages = defineMessages({
   notConnected: { en: 'no answer', ja: '応答なし' },
   keys: { en: 'Keys', ja: 'キー操作' },
   keysHelp: { en: 'Keyboard', ja: 'キーボード操作' },
+  keysOn: { en: 'Keys without Ctrl work', ja: 'Ctrl なしのキーを使う' },
+  keyTable: { en: 'to the table', ja: '表へ移動' },
   keyJump: { en: 'search and jump', ja: '検索して移動' },
   keyHelp: { en: 'this list', ja: 'この一覧' },
   keyMove: { en: 'up and down in a table', ja: '表の上下' },
@@ -39,6 +41,7 @@ export const messages = defineMessages({
   keyEnds: { en: 'first and last row', ja: '先頭と末尾の行' },
   keyClose: { en: 'close', ja: '閉じる' },
   keyTiles: { en: 'move between tiles', ja: 'タイル間を移動' },
+  toOverview: { en: 'To the overview', ja: '概要へ' },
   notFound: { en: 'There is no such page', ja: 'そのページはありません' },
   defect: { en: 'This page ran into a defect of the console', ja: 'コンソールの不具合でこのページを表示できません' },
 })

@@ -2,6 +2,7 @@ import { useQueryClient } from '@tanstack/react-query'
 import { useEffect, useId, useRef, useState } from 'react'
 import { useLocation, useNavigate } from 'react-router'
 import { useMessages } from '../../app/messages'
+import { Looks } from '../../app/shell/Looks'
 import { useTitle } from '../../app/title'
 import { type ApiProblem, asProblem } from '../../api/problem'
 import { logIn, SESSION_KEY } from '../../api/session'
@@ -96,6 +97,9 @@ export default function Login() {
       <p className="hint-line">
         <code>sengu console</code>
         <CopyButton text="sengu console" />
+      </p>
+      <p className="login-looks">
+        <Looks />
       </p>
     </main>
   )

@@ -76,7 +76,7 @@ export function Zones({ zones }: { zones: Schemas['ZoneSeen'][] }) {
           <tr>
             <th scope="col">{t.zone}</th>
             <th scope="col" className="number">
-              {t.targets}
+              {t.targetCount}
             </th>
             <th scope="col" className="number">
               {t.weeCount}

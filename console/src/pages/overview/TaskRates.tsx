@@ -1,4 +1,4 @@
-import { memo } from 'react'
+import { memo, useId } from 'react'
 import { Link } from 'react-router'
 import { useMessages } from '../../app/messages'
 import type { components } from '../../api/openapi'
@@ -13,16 +13,16 @@ export function Tasks({ tasks, history }: { tasks: Seen; history: History }) {
   const t = useMessages(messages)
   const figures: [string, string, string | undefined, boolean][] = [
     [rate(tasks.perSecond), t.perSecond, undefined, false],
-    [rate(tasks.notDonePerSecond), t.notDonePerSecond, '/tasks?status=failed', tasks.notDonePerSecond > 0],
-    [count(tasks.waiting), t.waiting, '/tasks?state=waiting', false],
-    [count(tasks.sent + tasks.started), t.inHand, '/tasks?state=started', false],
+    [rate(tasks.notDonePerSecond), t.notDonePerSecond, '/tasks?state=notDone', tasks.notDonePerSecond > 0],
+    [count(tasks.waiting), t.waiting, '/tasks?state=open', false],
+    [count(tasks.sent + tasks.started), t.inHand, '/tasks?state=open', false],
     [count(tasks.ended), t.ended, undefined, false],
-    [count(tasks.notDone), t.notDone, undefined, false],
+    [count(tasks.notDone), t.notDone, '/tasks?state=notDone', false],
   ]
   return (
     <section className="part">
       <h2>{t.tasks}</h2>
-      <ul className="figures">
+      <ul className="figures of-tasks">
         {figures.map(([value, word, path, bad]) => {
           const inner = (
             <>
@@ -44,6 +44,7 @@ const STEP = 5
 /** Bars of ended tasks, the part that was not done hatched at the foot so that it is told apart without colour. */
 const HistoryBars = memo(function HistoryBars({ ended, notDone }: { ended: number[]; notDone: number[] }) {
   const t = useMessages(messages)
+  const hatch = useId()
   const peak = Math.max(1, ...ended)
   const sum = (values: number[]) => values.reduce((all, value) => all + value, 0)
   const width = ended.length * STEP
@@ -54,6 +55,9 @@ const HistoryBars = memo(function HistoryBars({ ended, notDone }: { ended: numbe
         <span>{t.peak(count(Math.max(0, ...ended)))}</span>
       </figcaption>
       <svg viewBox={`0 0 ${width} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label={t.historySaid(count(sum(ended)), count(sum(notDone)))}>
+        <pattern id={hatch} width={STEP} height="3" patternUnits="userSpaceOnUse">
+          <rect className="history-hatch" width={STEP} height="2" />
+        </pattern>
         <line x1="0" x2={width} y1={HEIGHT - 0.5} y2={HEIGHT - 0.5} className="history-axis" />
         {ended.map((value, at) => {
           const high = (value / peak) * (HEIGHT - 2)
@@ -61,7 +65,7 @@ const HistoryBars = memo(function HistoryBars({ ended, notDone }: { ended: numbe
           return (
             <g key={at}>
               {value > 0 ? <rect className="history-ended" x={at * STEP} y={HEIGHT - Math.max(1, high)} width={STEP - 1} height={Math.max(1, high)} /> : null}
-              {bad > 0 ? <rect className="history-not-done" x={at * STEP} y={HEIGHT - Math.max(2, bad)} width={STEP - 1} height={Math.max(2, bad)} /> : null}
+              {bad > 0 ? <rect fill={`url(#${hatch})`} x={at * STEP} y={HEIGHT - Math.max(2, bad)} width={STEP - 1} height={Math.max(2, bad)} /> : null}
             </g>
           )
         })}

@@ -54,6 +54,7 @@ export const messages = defineMessages({
   version: { en: 'version', ja: 'バージョン' },
   zones: { en: 'Zones', ja: 'ゾーン' },
   zoneUnserved: { en: 'no execution environment', ja: '実行環境なし' },
+  targetCount: { en: 'targets', ja: 'ターゲット' },
   weeCount: { en: 'WEEs', ja: 'WEE' },
   noTargets: { en: 'There are no targets yet', ja: 'ターゲットがまだありません' },
   noTargetsHow: { en: 'Describe some in a file and apply it:', ja: 'ファイルに記述して適用してください。' },

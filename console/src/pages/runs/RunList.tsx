@@ -99,6 +99,8 @@ function RunTable({ pages }: { pages: ReturnType<typeof useCursorPages<Run>> }) 
       key: 'name',
       header: t.run,
       width: '134px',
+      // The row opens it anyway; where there is little room, what it does says more.
+      fromWidth: 460,
       cell: (row) => (
         <Link to={`/runs/${row.name}`} className="mono" tabIndex={-1}>
           {row.name}

@@ -13,7 +13,7 @@ import { JsonText } from '../../parts/JsonText'
 import { Meter } from '../../parts/Meter'
 import { SafeText } from '../../parts/SafeText'
 import { sengu } from '../../parts/shell-words'
-import { Loading, Problem } from '../../parts/Standing'
+import { Loading, Problem, Unavailable } from '../../parts/Standing'
 import { StateBadge } from '../../parts/StateBadge'
 import { words } from '../../parts/states'
 import { Time } from '../../parts/Time'
@@ -34,7 +34,7 @@ export function RunPage() {
     queryFn: async ({ signal }) => runOf(await body(api.GET('/v1/runs/{name}', { params: { path: { name } }, signal }))),
   })
   if (run.data) return <One key={name} run={run.data} />
-  if (run.error) return <Problem problem={asProblem(run.error)} again={() => void run.refetch()} />
+  if (run.error) return <Unavailable title={name} problem={asProblem(run.error)} again={() => void run.refetch()} />
   return <Loading />
 }
 

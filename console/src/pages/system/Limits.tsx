@@ -1,5 +1,5 @@
 import { useQuery } from '@tanstack/react-query'
-import { useState } from 'react'
+import { Fragment, type ReactNode, useState } from 'react'
 import { useMessages } from '../../app/messages'
 import { useSettings } from '../../app/settings'
 import { api, body } from '../../api/client'
@@ -48,7 +48,7 @@ export function Limits() {
           {shown.map((limit) => (
             <tr key={limit.name}>
               <th scope="row">
-                <code>{limit.name}</code>
+                <code>{breakable(limit.name)}</code>
               </th>
               <td className="number" title={`${limit.value} ${limit.unit}`}>
                 {limitText(limit, language)}
@@ -62,4 +62,14 @@ export function Limits() {
       </table>
     </>
   )
+}
+
+/** A long name that may be broken where its words are joined. */
+function breakable(name: string): ReactNode {
+  return name.split(/(?<=_)/).map((word, at) => (
+    <Fragment key={at}>
+      {at > 0 ? <wbr /> : null}
+      {word}
+    </Fragment>
+  ))
 }

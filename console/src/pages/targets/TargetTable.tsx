@@ -29,7 +29,7 @@ export function TargetTable({ selector, onSelector }: { selector: string; onSele
     {
       key: 'name',
       header: t.name,
-      width: 'minmax(130px, 1.4fr)',
+      width: 'minmax(110px, 1fr)',
       cell: (row) => (
         <Link to={`/targets/${encodeURIComponent(row.name)}`} tabIndex={-1}>
           <SafeText text={row.name} max={64} mono still />
@@ -38,18 +38,18 @@ export function TargetTable({ selector, onSelector }: { selector: string; onSele
     },
     { key: 'state', header: t.state, width: '118px', cell: (row) => <StateBadge state={stateOf(row)} /> },
     { key: 'kind', header: t.kind, width: '84px', cell: (row) => <SafeText text={row.spec.kind} max={24} mono still /> },
-    { key: 'place', header: t.place, width: 'minmax(90px, 1fr)', fromWidth: 560, cell: (row) => <SafeText text={placeOf(row)} max={48} mono still /> },
+    { key: 'place', header: t.place, width: 'minmax(150px, 1.2fr)', fromWidth: 620, cell: (row) => <SafeText text={placeOf(row)} max={48} mono still /> },
     {
       key: 'model',
       header: t.model,
-      width: 'minmax(100px, 1fr)',
-      fromWidth: 760,
+      width: 'minmax(110px, 1.2fr)',
+      fromWidth: 800,
       cell: (row) => <SafeText text={[fact(row, 'vendor'), fact(row, 'model')].filter((part) => part !== '').join(' ')} max={48} still />,
     },
     { key: 'firmware', header: t.firmware, width: '100px', fromWidth: 900, cell: (row) => <SafeText text={fact(row, 'firmware')} max={24} mono still /> },
     { key: 'observed', header: t.observed, width: '110px', fromWidth: 460, cell: (row) => <Time at={row.status.observedAt} /> },
-    { key: 'address', header: t.address, width: 'minmax(120px, 1fr)', fromWidth: 1060, cell: (row) => <SafeText text={row.spec.address} max={64} mono still /> },
-    { key: 'zone', header: t.zone, width: '90px', fromWidth: 1160, cell: (row) => <SafeText text={row.spec.zone} max={24} mono still /> },
+    { key: 'address', header: t.address, width: 'minmax(120px, 1fr)', fromWidth: 1160, cell: (row) => <SafeText text={row.spec.address} max={64} mono still /> },
+    { key: 'zone', header: t.zone, width: '90px', fromWidth: 1300, cell: (row) => <SafeText text={row.spec.zone} max={24} mono still /> },
   ]
   return (
     <DataTable

@@ -13,7 +13,7 @@ import { JsonText } from '../../parts/JsonText'
 import { LogStream } from '../../parts/LogStream'
 import { SafeText } from '../../parts/SafeText'
 import { sengu } from '../../parts/shell-words'
-import { Loading, Problem } from '../../parts/Standing'
+import { Loading, Unavailable } from '../../parts/Standing'
 import { StateBadge } from '../../parts/StateBadge'
 import { Time } from '../../parts/Time'
 import { useAct } from '../../parts/useAct'
@@ -35,7 +35,7 @@ export function TaskPage() {
     refetchInterval: (asked) => (asked.state.data && asked.state.data.state !== 'ended' ? OPEN_REFRESH_MS : false),
   })
   if (task.data) return <One key={id} task={task.data} />
-  if (task.error) return <Problem problem={asProblem(task.error)} again={() => void task.refetch()} />
+  if (task.error) return <Unavailable title={id} problem={asProblem(task.error)} again={() => void task.refetch()} />
   return <Loading />
 }
 

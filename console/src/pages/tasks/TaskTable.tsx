@@ -22,6 +22,8 @@ export function TaskTable({ pages, label, empty, height }: Props) {
       key: 'id',
       header: t.task,
       width: '134px',
+      // The row opens it anyway; where there is little room the target says more.
+      fromWidth: 460,
       cell: (row) => (
         <Link to={`/tasks/${row.id}`} className="mono" tabIndex={-1}>
           {row.id}
@@ -34,7 +36,6 @@ export function TaskTable({ pages, label, empty, height }: Props) {
       key: 'target',
       header: t.target,
       width: 'minmax(110px, 1fr)',
-      fromWidth: 460,
       cell: (row) => (
         <Link to={`/targets/${encodeURIComponent(row.target)}`} tabIndex={-1}>
           <SafeText text={row.target} max={48} mono still />

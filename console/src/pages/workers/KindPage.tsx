@@ -8,7 +8,7 @@ import { CommandHint } from '../../parts/CommandHint'
 import { bytes, count } from '../../parts/format'
 import { SafeText } from '../../parts/SafeText'
 import { sengu } from '../../parts/shell-words'
-import { Loading, Problem } from '../../parts/Standing'
+import { Loading, Unavailable } from '../../parts/Standing'
 import { StateBadge } from '../../parts/StateBadge'
 import { Time } from '../../parts/Time'
 import { messages } from './messages'
@@ -25,7 +25,7 @@ export function KindPage() {
   useTitle(kind)
   const release = useRelease(kind)
   const workers = useWorkers()
-  if (!release.data) return release.error ? <Problem problem={asProblem(release.error)} again={() => void release.refetch()} /> : <Loading />
+  if (!release.data) return release.error ? <Unavailable title={kind} problem={asProblem(release.error)} again={() => void release.refetch()} /> : <Loading />
   const versions = workers.data?.filter((worker) => worker.kind === kind) ?? []
   return <One key={kind} release={release.data} versions={versions} />
 }

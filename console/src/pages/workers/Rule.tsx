@@ -43,12 +43,15 @@ export function Rule({ kind, rule, release }: { kind: string; rule: ReleaseRule;
                 <b>{t.waitsFor}</b> <SafeText text={status.waitsFor} max={300} />{' '}
               </>
             ) : null}
-            {status.stepAt ? (
-              <span className="dim">
-                · {t.stepSince} <Time at={status.stepAt} />
-              </span>
-            ) : null}
-            {status.proven ? <span className="dim"> · {t.proven(count(status.proven))}</span> : null}
+            <span className="dim">
+              {status.stepAt ? (
+                <>
+                  {t.stepSince} <Time at={status.stepAt} />
+                </>
+              ) : null}
+              {status.stepAt && status.proven ? ' · ' : null}
+              {status.proven ? t.proven(count(status.proven)) : null}
+            </span>
           </p>
           {status.shadow ? <Shadow shadow={status.shadow} version={rule.version} replaces={status.replaces ?? ''} /> : <Cells status={status} version={rule.version} />}
         </>

@@ -8,7 +8,7 @@ import { CommandHint } from '../../parts/CommandHint'
 import { count } from '../../parts/format'
 import { SafeText } from '../../parts/SafeText'
 import { sengu } from '../../parts/shell-words'
-import { Empty, Loading, Problem } from '../../parts/Standing'
+import { Empty, Loading, Unavailable } from '../../parts/Standing'
 import { StateBadge } from '../../parts/StateBadge'
 import { Time } from '../../parts/Time'
 import { messages } from './messages'
@@ -22,14 +22,19 @@ export function WeePage() {
   const { name = '' } = useParams()
   useTitle(name)
   const wees = useWees()
-  if (!wees.data) return wees.error ? <Problem problem={asProblem(wees.error)} again={() => void wees.refetch()} /> : <Loading />
+  if (!wees.data) return wees.error ? <Unavailable title={name} problem={asProblem(wees.error)} again={() => void wees.refetch()} /> : <Loading />
   const wee = wees.data.seen.find((each) => each.name === name)
   const said = wees.data.announced.find((each) => each.name === name)
   if (!wee) {
     return (
-      <Empty title={t.noSuchWee}>
-        <Link to="/workers">{t.title}</Link>
-      </Empty>
+      <section className="page">
+        <h1 className="mono">
+          <SafeText text={name} max={80} still />
+        </h1>
+        <Empty title={t.noSuchWee}>
+          <Link to="/workers">{t.title}</Link>
+        </Empty>
+      </section>
     )
   }
   return (
@@ -72,7 +77,11 @@ export function WeePage() {
                 </dd>
                 <dt>{t.labels}</dt>
                 <dd>
-                  <SafeText text={Object.entries(said.labels ?? {}).map(([key, value]) => `${key}=${value}`).join(' ')} max={300} mono />
+                  {Object.keys(said.labels ?? {}).length === 0 ? (
+                    <span className="dim">–</span>
+                  ) : (
+                    <SafeText text={Object.entries(said.labels ?? {}).map(([key, value]) => `${key}=${value}`).join(' ')} max={300} mono />
+                  )}
                 </dd>
               </>
             ) : null}
@@ -81,7 +90,7 @@ export function WeePage() {
         {said ? (
           <section className="part">
             <h2>{t.isolation}</h2>
-            <ul className="isolation">
+            <ul className="isolation" role="list" aria-label={t.isolation} tabIndex={0}>
               {said.isolation.map((line, at) => (
                 <li key={at}>
                   <SafeText text={line} max={300} />

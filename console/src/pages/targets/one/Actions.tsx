@@ -2,7 +2,7 @@ import { useId, useState } from 'react'
 import { useMessages } from '../../../app/messages'
 import { useSettings } from '../../../app/settings'
 import { asProblem } from '../../../api/problem'
-import { Acts, ActButton } from '../../../parts/Act'
+import { Acts, ActButton, useMayAct } from '../../../parts/Act'
 import { CommandHint } from '../../../parts/CommandHint'
 import { Effect } from '../../../parts/Effect'
 import { FilterText } from '../../../parts/Filter'
@@ -84,51 +84,55 @@ export function Actions({ target }: { target: Target }) {
 
 function Form({ action, own, target, onStarted }: { action: Action; own: string; target: Target; onStarted: (task: string) => void }) {
   const t = useMessages(messages)
+  const mayAct = useMayAct()
   const [typed, setTyped] = useState<Typed>({})
   const [shape, setShape] = useState<Shape>(UNSHAPED)
   const [tried, setTried] = useState(false)
   const [request, setRequest] = useState<TaskRequest>()
   const read = parameters(action.params, typed)
   const set = (name: keyof Shape) => (value: string) => setShape((before) => ({ ...before, [name]: value }))
+  function look() {
+    setTried(true)
+    if (Object.keys(read.problems).length === 0) setRequest(taskRequest(target.name, action.name, read.params, shape))
+  }
   return (
-    <form
-      noValidate
-      onSubmit={(event) => event.preventDefault()}
-    >
-      <p>
-        <Effect effect={shape.effect === '' ? action.effect : shape.effect} />
-      </p>
-      <SchemaForm schema={action.params} typed={typed} problems={read.problems} tried={tried} onChange={setTyped} />
-      <details className="more">
-        <summary>{t.limits}</summary>
-        <div className="filters">
-          {action.effectByCaller ? (
-            <label className="filter">
-              <span>{t.effect}</span>
-              <select value={shape.effect} onChange={(event) => set('effect')(event.target.value)}>
-                <option value="">{t.effectOwn}</option>
-                {EFFECTS.map((each) => (
-                  <option key={each}>{each}</option>
-                ))}
-              </select>
-            </label>
-          ) : null}
-          <FilterText label={t.timeout} value={shape.timeout} onChange={set('timeout')} placeholder={own === '' ? '30s' : t.timeoutOwn(own)} narrow />
-          <FilterText label={t.startWithin} value={shape.startWithin} onChange={set('startWithin')} placeholder={t.startWithinNone} narrow />
-          <FilterText label={t.version} value={shape.version} onChange={set('version')} placeholder={t.versionByRelease} narrow />
-        </div>
-      </details>
-      <Acts>
-        <ActButton
-          primary
-          onClick={() => {
-            setTried(true)
-            if (Object.keys(read.problems).length === 0) setRequest(taskRequest(target.name, action.name, read.params, shape))
-          }}
-        >
-          {t.look}
-        </ActButton>
-      </Acts>
+    <>
+      <form
+        noValidate
+        onSubmit={(event) => {
+          event.preventDefault()
+          if (mayAct) look()
+        }}
+      >
+        <p>
+          <Effect effect={shape.effect === '' ? action.effect : shape.effect} />
+        </p>
+        <SchemaForm schema={action.params} typed={typed} problems={read.problems} tried={tried} onChange={setTyped} />
+        <details className="more">
+          <summary>{t.limits}</summary>
+          <div className="filters">
+            {action.effectByCaller ? (
+              <label className="filter">
+                <span>{t.effect}</span>
+                <select value={shape.effect} onChange={(event) => set('effect')(event.target.value)}>
+                  <option value="">{t.effectOwn}</option>
+                  {EFFECTS.map((each) => (
+                    <option key={each}>{each}</option>
+                  ))}
+                </select>
+              </label>
+            ) : null}
+            <FilterText label={t.timeout} value={shape.timeout} onChange={set('timeout')} placeholder={own === '' ? '30s' : t.timeoutOwn(own)} narrow />
+            <FilterText label={t.startWithin} value={shape.startWithin} onChange={set('startWithin')} placeholder={t.startWithinNone} narrow />
+            <FilterText label={t.version} value={shape.version} onChange={set('version')} placeholder={t.versionByRelease} narrow />
+          </div>
+        </details>
+        <Acts>
+          <ActButton primary onClick={look}>
+            {t.look}
+          </ActButton>
+        </Acts>
+      </form>
       {request ? (
         <Confirm
           request={request}
@@ -142,6 +146,6 @@ function Form({ action, own, target, onStarted }: { action: Action; own: string;
           onClose={() => setRequest(undefined)}
         />
       ) : null}
-    </form>
+    </>
   )
 }

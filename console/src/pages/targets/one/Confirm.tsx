@@ -89,9 +89,9 @@ export function Confirm({ request, action, target, onStarted, onClose }: Props) 
         )}
         {limits ? (
           <>
-            <dt>{t.sessions}</dt>
+            <dt>{t.bears}</dt>
             <dd>
-              {limits.sessions.value ?? t.noLimit} · {limits.rate.value ?? t.noLimit} {t.rate}
+              {t.sessions}: {limits.sessions.value || t.noLimit} · {t.rate}: {limits.rate.value || t.noLimit}
             </dd>
           </>
         ) : null}

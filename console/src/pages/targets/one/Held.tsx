@@ -29,7 +29,7 @@ export function Held({ target, record }: { target: Target; record: Record }) {
         <div className="held">
           <Mark tone="bad" shape="hexagon" />
           <p>
-            <b>{t.quarantined}</b> <code>{quarantine.reason}</code> <SafeText text={quarantine.message ?? ''} max={600} />{' '}
+            <b>{t.quarantined}</b> <code>{quarantine.reason}</code>{' '}
             <span className="dim">
               {t.since} <Time at={quarantine.lastTransitionTime} />
             </span>

@@ -14,10 +14,12 @@ import { exact } from '../../../parts/Time'
 import { visibleText } from '../../../parts/visible'
 import type { Target } from '../target'
 import { messages } from './messages'
-import { matching, type ReadingRow, readingRows } from './readings'
+import { matching, rangeText, type ReadingRow, readingRows } from './readings'
+import { useNarrow } from './useNarrow'
 
 const REFRESH_MS = 5_000
 const ROW = 28
+const ROW_OF_TWO = 46
 /** Height of the heads and the foot of the table. */
 const AROUND = 58
 const HEIGHT_MAX = 420
@@ -28,6 +30,8 @@ const FILTER_FROM = 12
 export function Readings({ target }: { target: Target }) {
   const t = useMessages(messages)
   const [text, setText] = useState('')
+  const narrow = useNarrow()
+  const rowHeight = narrow ? ROW_OF_TWO : ROW
   const path = `/v1/targets/${encodeURIComponent(target.name)}/history`
   const history = useQuery({
     queryKey: ['history', target.name],
@@ -40,17 +44,30 @@ export function Readings({ target }: { target: Target }) {
     {
       key: 'name',
       header: t.reading,
-      width: 'minmax(130px, 1.5fr)',
-      cell: (row) => (
-        <>
-          <SafeText text={row.name} max={64} mono still /> <span className="dim">{row.labels === '' ? null : <SafeText text={row.labels} max={80} still />}</span>
-        </>
-      ),
+      width: 'minmax(80px, 1.6fr)',
+      cell: (row) =>
+        narrow ? (
+          <>
+            <SafeText text={row.name} max={64} mono still />
+            <div className="dim">
+              <SafeText text={row.labels} max={80} still />
+            </div>
+          </>
+        ) : (
+          <SafeText text={row.name} max={64} mono still />
+        ),
+    },
+    {
+      key: 'labels',
+      header: t.labels,
+      width: 'minmax(70px, 1fr)',
+      fromWidth: 520,
+      cell: (row) => <SafeText text={row.labels} max={80} still />,
     },
     {
       key: 'value',
       header: t.value,
-      width: '112px',
+      width: '96px',
       align: 'end',
       cell: (row) => (
         <>
@@ -62,9 +79,10 @@ export function Readings({ target }: { target: Target }) {
       key: 'recent',
       header: t.recent,
       width: '112px',
+      fromWidth: 340,
       cell: (row) =>
         row.values.length < 2 ? (
-          <span className="dim">{t.noHistory}</span>
+          <span className="dim">–</span>
         ) : (
           <Sparkline values={row.values} label={t.historyOf(visibleText(row.key.slice(0, 120)), row.values.length, exact(Date.parse(row.from ?? '')).slice(11, 19))} />
         ),
@@ -72,10 +90,10 @@ export function Readings({ target }: { target: Target }) {
     {
       key: 'range',
       header: t.range,
-      width: '150px',
+      width: '164px',
       align: 'end',
-      fromWidth: 520,
-      cell: (row) => (row.least === undefined || row.most === undefined ? null : <span className="dim">{row.least === row.most ? measured(row.least) : `${measured(row.least)} – ${measured(row.most)}`}</span>),
+      fromWidth: 640,
+      cell: (row) => (row.least === undefined || row.most === undefined ? null : <span className="dim">{rangeText(row.least, row.most)}</span>),
     },
   ]
   return (
@@ -99,11 +117,13 @@ export function Readings({ target }: { target: Target }) {
       ) : (
         <>
           <DataTable
+            key={rowHeight}
             label={t.readings}
             columns={columns}
             pages={wholeList(rows)}
             rowKey={(row) => row.key}
-            height={`${Math.min(HEIGHT_MAX, Math.max(2, rows.length) * ROW + AROUND)}px`}
+            rowHeight={rowHeight}
+            height={`${Math.min(HEIGHT_MAX, Math.max(2, rows.length) * rowHeight + AROUND)}px`}
           />
           {history.data ? <p className="dim small-print">{t.historyKept(history.data.pointsMax)}</p> : null}
         </>

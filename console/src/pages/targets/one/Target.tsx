@@ -1,7 +1,8 @@
 import '../../tasks/tasks.css'
 import './one.css'
 import { useQuery } from '@tanstack/react-query'
-import { useParams } from 'react-router'
+import { Link, useParams } from 'react-router'
+import { useMessages } from '../../../app/messages'
 import { useTitle } from '../../../app/title'
 import { api, body } from '../../../api/client'
 import type { components } from '../../../api/openapi'
@@ -19,6 +20,7 @@ import { Facts } from './Facts'
 import { Held } from './Held'
 import { Identity } from './Identity'
 import { Lane } from './Lane'
+import { messages } from './messages'
 import { Readings } from './Readings'
 import { RecordChanges } from './RecordChanges'
 import { Timeline } from './Timeline'
@@ -27,16 +29,27 @@ const REFRESH_MS = 2_000
 
 /** One device, host or service: how it stands, what holds it, what it measures, what was done and what can be done. */
 export default function Target() {
+  const t = useMessages(messages)
   const { name = '' } = useParams()
   useTitle(visibleText(name.slice(0, 128)))
   const record = useQuery({
     queryKey: ['target', name],
     queryFn: ({ signal }) => body(api.GET('/v1/records/{kind}/{name}', { params: { path: { kind: 'Target', name } }, signal })),
-    refetchInterval: REFRESH_MS,
+    refetchInterval: (asked) => (asProblem(asked.state.error).code === 'not_found' ? false : REFRESH_MS),
   })
   // Kept on the page while it cannot be asked for again; said above it.
   const problem = record.error ? <Problem problem={asProblem(record.error)} again={() => void record.refetch()} /> : null
-  if (!record.data) return problem ?? <Loading />
+  if (!record.data) {
+    return (
+      <section className="page one">
+        <h1>
+          <SafeText text={name} max={128} mono still />
+        </h1>
+        {problem ?? <Loading />}
+        {problem ? <Link to="/targets">{t.toList}</Link> : null}
+      </section>
+    )
+  }
   return <One key={name} record={record.data} problem={problem} />
 }
 
@@ -63,6 +76,8 @@ function One({ record, problem }: { record: components['schemas']['Record']; pro
         <div className="one-column">
           <Actions target={target} />
           <Readings target={target} />
+          <Timeline target={target} />
+          <RecordChanges target={target} />
         </div>
         <div className="one-column">
           <Lane target={target} />
@@ -70,8 +85,6 @@ function One({ record, problem }: { record: components['schemas']['Record']; pro
           <Facts target={target} />
         </div>
       </div>
-      <Timeline target={target} />
-      <RecordChanges target={target} />
     </section>
   )
 }

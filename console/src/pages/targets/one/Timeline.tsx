@@ -24,6 +24,10 @@ const PAGE = 50
 const REFRESH_MS = 3_000
 /** Pages without enough rows that are asked for before the reader is asked whether to look on. */
 const LOOK_PAGES = 5
+const ROW = 28
+/** Height of the heads and the foot of the table. */
+const AROUND = 58
+const HEIGHT_MAX = 480
 
 /** What was done with the target and since when it stands as it does, newest first. */
 export function Timeline({ target }: { target: Target }) {
@@ -48,21 +52,21 @@ export function Timeline({ target }: { target: Target }) {
     {
       key: 'state',
       header: t.state,
-      width: '140px',
+      width: '138px',
       cell: (row) => (row.is === 'task' ? <StateBadge state={standingOf(row.task)} /> : row.is === 'condition' ? <StateBadge state={row.state} /> : null),
     },
     {
       key: 'what',
       header: t.what,
-      width: 'minmax(120px, 1fr)',
+      width: 'minmax(132px, 1fr)',
       cell: (row) => (row.is === 'task' ? <code>{row.task.action}</code> : <b>{row.is === 'described' ? t.describedThen : t.sinceThen}</b>),
     },
-    { key: 'effect', header: t.effect, width: '106px', fromWidth: 720, cell: (row) => (row.is === 'task' ? <Effect effect={row.task.effect} short /> : null) },
+    { key: 'effect', header: t.effect, width: '116px', fromWidth: 780, cell: (row) => (row.is === 'task' ? <Effect effect={row.task.effect} short /> : null) },
     {
       key: 'task',
       header: t.task,
       width: '134px',
-      fromWidth: 560,
+      fromWidth: 520,
       cell: (row) =>
         row.is === 'task' ? (
           <Link to={`/tasks/${row.task.id}`} className="mono" tabIndex={-1}>
@@ -88,7 +92,7 @@ export function Timeline({ target }: { target: Target }) {
       key: 'said',
       header: t.said,
       width: 'minmax(120px, 2fr)',
-      fromWidth: 640,
+      fromWidth: 600,
       cell: (row) => <Said row={row} took={row.is === 'task' ? tookText(row.task, language) : undefined} />,
     },
   ]
@@ -119,7 +123,7 @@ export function Timeline({ target }: { target: Target }) {
           if (row.is === 'task') void navigate(`/tasks/${row.task.id}`)
         }}
         empty={<Empty title={t.nothingYet} />}
-        height="min(420px, 60vh)"
+        height={`${Math.min(HEIGHT_MAX, Math.max(2, rows.length) * ROW + AROUND)}px`}
       />
     </section>
   )

@@ -1,6 +1,7 @@
 import { defineMessages } from '../../../app/messages'
 
 export const messages = defineMessages({
+  toList: { en: 'All targets', ja: 'ターゲット一覧へ' },
   identity: { en: 'What and where', ja: '概要' },
   kind: { en: 'kind', ja: '種類' },
   place: { en: 'place', ja: '場所' },
@@ -35,7 +36,6 @@ export const messages = defineMessages({
     en: (name: string, n: number, from: string) => `${name}: ${n} values since ${from}`,
     ja: (name: string, n: number, from: string) => `${name}: ${from} 以降の ${n} 点`,
   },
-  noHistory: { en: 'no earlier values', ja: '過去の値なし' },
   quarantined: { en: 'Quarantined: nothing is sent to it.', ja: '隔離中: 何も送信しません。' },
   maintained: { en: 'In maintenance: nothing is sent to it.', ja: '保守中: 何も送信しません。' },
   since: { en: 'since', ja: '開始' },
@@ -64,6 +64,7 @@ export const messages = defineMessages({
   state: { en: 'state', ja: '状態' },
   action: { en: 'action', ja: 'アクション' },
   origin: { en: 'origin', ja: '起点' },
+  bears: { en: 'limits', ja: '上限' },
   sessions: { en: 'sessions at once', ja: '同時セッション' },
   rate: { en: 'begun per second', ja: '毎秒の開始数' },
   rest: { en: 'rest after busy', ja: 'busy 後の休止' },
@@ -101,8 +102,8 @@ export const messages = defineMessages({
   when: { en: 'when', ja: '時刻' },
   what: { en: 'what', ja: '内容' },
   said: { en: 'said', ja: '詳細' },
-  sinceThen: { en: 'stands so since then', ja: 'この時点からの状態' },
-  describedThen: { en: 'described for the first time', ja: '最初の登録' },
+  sinceThen: { en: 'so since then', ja: 'この状態の開始' },
+  describedThen: { en: 'first described', ja: '最初の登録' },
   nothingYet: { en: 'Nothing has happened yet', ja: 'まだ何も起きていません' },
   lookOn: { en: 'Look further back', ja: 'さらに古いものを調べる' },
   lookedFar: { en: 'Few of the tasks looked through match.', ja: '調べた範囲に合うタスクは少数です。' },

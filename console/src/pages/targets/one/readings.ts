@@ -1,4 +1,5 @@
 import type { components } from '../../../api/openapi'
+import { measured, unitWord } from '../../../parts/format'
 import { type Reading, readingName } from '../target'
 
 type Series = components['schemas']['ReadingSeries']
@@ -44,15 +45,14 @@ export function readingRows(readings: readonly Reading[], history: readonly Seri
   return [...rows.values()].sort((a, b) => order.compare(a.name, b.name) || order.compare(a.labels, b.labels))
 }
 
-const UNITS: Record<string, string> = { Cel: '°C', '{rev}/min': 'rpm', '1': '', '%': '%', Hz: 'Hz', By: 'B', 'By/s': 'B/s' }
-
-/** A unit as people write it; what is not known stays as the worker said it. Pure. */
-export function unitWord(unit: string | undefined): string {
-  return unit === undefined ? '' : (UNITS[unit] ?? unit)
-}
-
 /** Rows whose name or labels contain every word. Pure. */
 export function matching(rows: readonly ReadingRow[], text: string): ReadingRow[] {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean)
   return rows.filter((row) => words.every((word) => `${row.name} ${row.labels}`.toLowerCase().includes(word)))
+}
+
+/** The least and the most, or one of them where they read alike. Pure. */
+export function rangeText(least: number, most: number): string {
+  const [from, to] = [measured(least), measured(most)]
+  return from === to ? from : `${from} – ${to}`
 }

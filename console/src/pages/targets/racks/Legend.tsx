@@ -1,7 +1,7 @@
 import { useEffect, useRef } from 'react'
 import { useMessages } from '../../../app/messages'
 import { useDark } from '../../../app/settings'
-import { count, measured } from '../../../parts/format'
+import { count, measured, unitWord } from '../../../parts/format'
 import { SafeText } from '../../../parts/SafeText'
 import { words } from '../../../parts/states'
 import { messages } from '../messages'
@@ -27,7 +27,7 @@ export function Legend({ store, version, swatches, live }: { store: TileStore; v
       const step = (most - least) / STEPS
       for (let at = 0; at < STEPS; at++) {
         const from = measured(Number((least + at * step).toPrecision(3)))
-        items.push({ key: String(at), at, text: at === STEPS - 1 ? `${from} – ${measured(most)} ${unit && unit !== '1' ? unit : ''}` : from })
+        items.push({ key: String(at), at, text: at === STEPS - 1 ? `${from} – ${measured(most)} ${unitWord(unit)}` : from })
       }
     }
     items.push({ key: 'none', at: last, text: t.noValue })

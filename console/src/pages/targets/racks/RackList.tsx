@@ -64,7 +64,7 @@ function AllRacks({ store, version, onChoose }: Pick<Props, 'store' | 'version' 
     },
     {
       key: 'n',
-      header: '',
+      header: t.title,
       width: 'max-content',
       align: 'end',
       cell: (row) => (row.bad > 0 ? <span className="tone-bad">{t.ofWhich(count(row.total), count(row.bad))}</span> : count(row.total)),

@@ -4,7 +4,7 @@ import { Link, useNavigate } from 'react-router'
 import { useMessages } from '../../../app/messages'
 import { useDark } from '../../../app/settings'
 import { api, body } from '../../../api/client'
-import { count, measured } from '../../../parts/format'
+import { count, measured, unitWord } from '../../../parts/format'
 import { SafeText } from '../../../parts/SafeText'
 import { Empty, Loading, Problem } from '../../../parts/Standing'
 import { words } from '../../../parts/states'
@@ -76,7 +76,7 @@ function Drawing({ store, version, zoom, live }: { store: TileStore; version: nu
       if (u) parts.push(t.unit(u))
       parts.push(stateWords[LETTERS[store.letters[tile] ?? '?']])
       const value = tiles.value?.[tile]
-      if (tiles.value) parts.push(value === null || value === undefined ? t.noValue : `${measured(value)} ${unit && unit !== '1' ? unit : ''}`)
+      if (tiles.value) parts.push(value === null || value === undefined ? t.noValue : `${measured(value)} ${unitWord(unit)}`)
       const word = tiles.word?.[tile]
       if (tiles.word) parts.push(word === null || word === undefined ? t.noValue : dictionary[word])
       return visibleText(parts.filter(Boolean).join(' · ').slice(0, 240))
