@@ -91,8 +91,9 @@ function Choices({ onHelp }: { onHelp: () => void }) {
           type="button"
           onClick={() => {
             void logOut().finally(() => {
-              client.clear()
-              void client.invalidateQueries({ queryKey: SESSION_KEY })
+              // What was seen stays for nobody else.
+              void client.resetQueries({ queryKey: SESSION_KEY })
+              client.removeQueries({ predicate: (query) => query.queryKey[0] !== SESSION_KEY[0] })
             })
           }}
         >
