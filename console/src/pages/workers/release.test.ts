@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest'
-import type { components } from '../../api/openapi'
 import { canRollBack, cellWords, failedShare, phaseOf, releaseOf, type Release, standingOf, statusOf } from './release'
 
 function release(spec: unknown, status: unknown = {}): Release {
