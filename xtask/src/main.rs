@@ -1,12 +1,14 @@
-//! What a developer runs: demo, test, dist, stage, sync, tidy, bench, openapi, licences. It compiles
-//! first on a new machine, so it must stay small, and it runs programs: it must never link a sengu crate.
+//! What a developer runs: demo, test, dist, stage, sync, tidy, bench, openapi, licences, console. It
+//! compiles first on a new machine, so it must stay small, and it runs programs: it must never link a sengu crate.
 
 mod bench;
 mod component;
+mod console;
 mod demo;
 mod dist;
 mod licences;
 mod needs;
+mod node;
 mod openapi;
 mod run;
 mod stage;
@@ -28,6 +30,7 @@ cargo xtask <verb>
   sync [--check]              write the list of drivers (--check: fail when out of date)
   openapi [--check]           write docs/reference/openapi.json (--check: fail when out of date)
   licences [--check]          write console/public/licences.json (--check: fail when out of date)
+  console [--check]           build console/dist (--check: test the console, fail when dist is out of date)
   tidy                        check the rules of the repository that no compiler checks
 ";
 
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         "bench" => bench::bench(&rest),
         "sync" => sync::sync_verb(&rest),
         "openapi" => openapi::openapi(&rest),
+        "console" => console::console(&rest),
         "licences" => licences::licences(&rest),
         "tidy" => tidy::tidy_verb(&rest),
         "" | "help" | "--help" | "-h" => {

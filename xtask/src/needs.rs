@@ -1,12 +1,13 @@
 //! What the tests need beyond Rust: every `test-needs.toml` of the repository, installed through
-//! Debian's packages and one Python environment. What cannot be had is an error, never a skip.
+//! Debian's packages, one Python environment and npm. What cannot be had is an error, never a skip.
 
+use crate::node::{self, Node};
 use crate::run;
 use crate::workspace::Workspace;
 use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Tried in CI; any version that is already installed will do.
@@ -19,6 +20,8 @@ const VENV: &str = "test-venv";
 struct Needs {
     apt: BTreeSet<String>,
     pip: BTreeSet<String>,
+    /// Folders with a `package-lock.json`: `npm = true`.
+    npm: BTreeSet<PathBuf>,
 }
 
 /// Installs what is missing. With nothing missing it takes well under a second.
@@ -27,14 +30,46 @@ struct Needs {
 /// When a `test-needs.toml` is wrong, or something cannot be installed from here; the error says
 /// what to install by hand.
 pub fn install(workspace: &Workspace) -> Result<()> {
-    let mut needs = Needs::default();
-    collect(&workspace.root, &workspace.target, &mut needs)?;
-    if !needs.pip.is_empty() && !python_makes_venvs() {
-        needs.apt.extend(["python3".into(), "python3-venv".into()]);
-    }
+    let (needs, node) = needs_of(workspace)?;
     install_apt(&needs.apt)?;
     install_pip(&workspace.target.join(VENV), &needs.pip)?;
+    install_npm(workspace, &needs, node)?;
     install_nextest(workspace)
+}
+
+/// Installs what the console is built with, and nothing else when the machine has Node.
+///
+/// # Errors
+/// As [`install`].
+pub fn install_node(workspace: &Workspace) -> Result<Node> {
+    let (needs, node) = needs_of(workspace)?;
+    if node.is_none() {
+        install_pip(&workspace.target.join(VENV), &needs.pip)?;
+    }
+    install_npm(workspace, &needs, node)
+}
+
+/// All needs, and the machine's Node if it will do.
+fn needs_of(workspace: &Workspace) -> Result<(Needs, Option<Node>)> {
+    let mut needs = Needs::default();
+    collect(&workspace.root, &workspace.target, &mut needs)?;
+    let node = Node::of_machine();
+    if node.is_none() && !needs.npm.is_empty() {
+        needs.pip.insert(node::PIN.to_owned());
+    }
+    Ok((needs, node))
+}
+
+fn install_npm(workspace: &Workspace, needs: &Needs, node: Option<Node>) -> Result<Node> {
+    let node = match node {
+        Some(node) => node,
+        None => Node::of_venv(&workspace.target.join(VENV))?,
+    };
+    for folder in &needs.npm {
+        node.install(folder)?;
+    }
+    node.link(&workspace.target)?;
+    Ok(node)
 }
 
 fn collect(folder: &Path, target: &Path, needs: &mut Needs) -> Result<()> {
@@ -44,7 +79,8 @@ fn collect(folder: &Path, target: &Path, needs: &mut Needs) -> Result<()> {
         let name = entry.file_name();
         if entry.file_type()?.is_dir() {
             let hidden = name.to_string_lossy().starts_with('.');
-            if !hidden && path != target && name != "target" {
+            let ours = name != "target" && name != "node_modules";
+            if !hidden && path != target && ours {
                 collect(&path, target, needs)?;
             }
         } else if name == "test-needs.toml" {
@@ -60,7 +96,14 @@ fn read(path: &Path, needs: &mut Needs) -> Result<()> {
         let into = match key.as_str() {
             "apt" => &mut needs.apt,
             "pip" => &mut needs.pip,
-            other => bail!("unknown key {other:?}: apt and pip are known"),
+            "npm" => {
+                if value.as_bool().context("npm is true or false")? {
+                    let folder = path.parent().context("a file has a folder")?;
+                    needs.npm.insert(folder.to_owned());
+                }
+                continue;
+            }
+            other => bail!("unknown key {other:?}: apt, pip and npm are known"),
         };
         let names = value.as_array().context("a list of names is expected")?;
         for name in names {
@@ -173,6 +216,9 @@ fn install_pip(venv: &Path, pins: &BTreeSet<String>) -> Result<()> {
     if pins.is_empty() {
         return Ok(());
     }
+    if !python_makes_venvs() {
+        install_apt(&["python3", "python3-venv"].map(str::to_owned).into())?;
+    }
     if !run::succeeds(Command::new(&python).args(["-c", "import pip"])) {
         println!("Creating {}", venv.display());
         run::run(
@@ -235,12 +281,17 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         write("a/test-needs.toml", "apt = [\"snmpd\"]\npip = [\"x==1\"]");
-        write("b/c/test-needs.toml", "apt = [\"snmpd\", \"snmp\"]");
+        write(
+            "b/c/test-needs.toml",
+            "apt = [\"snmpd\", \"snmp\"]\nnpm = true",
+        );
         write("target/d/test-needs.toml", "apt = [\"wrong\"]");
+        write("b/node_modules/x/test-needs.toml", "apt = [\"wrong\"]");
         let mut needs = Needs::default();
         collect(dir.path(), &dir.path().join("target"), &mut needs).unwrap();
         assert_eq!(needs.apt, ["snmp", "snmpd"].map(String::from).into());
         assert_eq!(needs.pip, ["x==1"].map(String::from).into());
+        assert_eq!(needs.npm, [dir.path().join("b/c")].into());
 
         write("a/test-needs.toml", "apt = [\"--option\"]");
         let refused = collect(dir.path(), &dir.path().join("target"), &mut needs).unwrap_err();

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod cli;
+mod console;
 mod disk_full;
 mod faults;
 mod flips;

@@ -13,7 +13,7 @@ const BAD_FIRMWARE: &str = "3.14.1";
 const BAD_VENDOR: &str = "Northwind";
 
 /// A redfish worker that fails where the firmware is that one.
-fn bad_driver(sengu: &Instance) -> Image {
+pub fn bad_driver(sengu: &Instance) -> Image {
     let fact = format!("firmware={BAD_FIRMWARE}");
     let image = Image::shipped(&sengu.beside(""), "redfish", "1.5.0", &["--fail", &fact]);
     sengu.push(&image);

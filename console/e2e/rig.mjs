@@ -1,0 +1,146 @@
+// What every file here stands on: the sengu that runs, a browser, and a guard that sees whatever a page must never do.
+// `SENGU_DATA` is the data directory of a running `sengu up`, `SENGU_PROGRAM` the program (by default the one on PATH).
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { mkdirSync, readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { chromium } from 'playwright-core'
+
+const DATA = process.env.SENGU_DATA ?? join(homedir(), '.local/state/sengu')
+const PROGRAM = process.env.SENGU_PROGRAM ?? 'sengu'
+const CHROMIUM = process.env.SENGU_CHROMIUM ?? '/usr/bin/chromium'
+/** Where pictures of what went wrong are put. */
+const FAILED = process.env.SENGU_E2E_OUT
+
+const kept = (name) => readFileSync(join(DATA, name), 'utf8').trim()
+export const origin = kept('endpoint')
+export const tokenOf = (role) => kept(role === 'viewer' ? 'token-viewer' : 'token')
+
+/** Runs the command line to its end and gives what it printed. */
+export async function cli(...words) {
+  const { stdout } = await promisify(execFile)(PROGRAM, words, { env: { ...process.env, SENGU_DATA: DATA } })
+  return stdout
+}
+
+/** Asks the API as an operator. */
+export async function api(method, path, body, type = 'application/json') {
+  const text = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body)
+  const headers = { authorization: `Bearer ${tokenOf('operator')}`, ...(text === undefined ? {} : { 'content-type': type }) }
+  const reply = await fetch(origin + path, { method, headers, body: text })
+  const answer = await reply.text()
+  assert.ok(reply.ok, `${method} ${path}: ${reply.status} ${answer}`)
+  return answer === '' ? undefined : JSON.parse(answer)
+}
+
+/** Describes records: JSON is YAML. */
+export const apply = (...records) => api('POST', '/v1/apply', records.map((record) => JSON.stringify(record)).join('\n---\n'), 'application/yaml')
+
+export async function startTask(target, action, params = {}) {
+  const made = await api('POST', '/v1/tasks', { targets: [target], action, params })
+  return made.tasks[0].id
+}
+
+/** Starts a run and waits until it is over, or goes on at once with `wait: false`. */
+export async function run(spec, { wait = true } = {}) {
+  const { metadata } = await api('POST', '/v1/runs', spec)
+  if (wait) {
+    await until(`run ${metadata.name} is over`, async () => {
+      const { status } = await api('GET', `/v1/runs/${metadata.name}?wait=2s`)
+      return ['Succeeded', 'Failed', 'Cancelled'].includes(status?.phase)
+    })
+  }
+  return metadata.name
+}
+
+/** Waits until `look` gives something that is not empty. */
+export async function until(what, look, seconds = 30) {
+  const end = Date.now() + seconds * 1000
+  for (;;) {
+    const found = await look()
+    if (found) return found
+    assert.ok(Date.now() < end, `not within ${seconds} s: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
+let started
+export function browser() {
+  // Chromium refuses its sandbox to root, as which containers run.
+  const args = process.getuid?.() === 0 ? ['--no-sandbox'] : []
+  started ??= chromium.launch({ executablePath: CHROMIUM, args })
+  return started
+}
+
+export async function close() {
+  await (await started)?.close()
+}
+
+/** A browser of its own: nobody is logged in. What a page must never do is in `wrong`. */
+export async function profile({ width = 1280, height = 800, theme = 'dark', language = 'en' } = {}) {
+  const context = await (await browser()).newContext({
+    viewport: { width, height },
+    colorScheme: theme,
+    locale: language === 'ja' ? 'ja-JP' : 'en-US',
+    reducedMotion: 'reduce',
+  })
+  context.setDefaultTimeout(15_000)
+  const wrong = []
+  /** Console errors of the browser that are meant to be: a request that is refused. */
+  const meant = []
+  context.on('request', (request) => {
+    const url = request.url()
+    if (!url.startsWith(`${origin}/`) && !url.startsWith('data:')) wrong.push(`request to ${url}`)
+    if (url.includes(tokenOf('operator')) || url.includes(tokenOf('viewer'))) wrong.push(`token in ${url}`)
+  })
+  context.on('console', (message) => {
+    if (message.type() !== 'error') return
+    const text = `${message.text()} (${message.location().url})`
+    if (!meant.some((pattern) => pattern.test(text))) wrong.push(`console: ${text}`)
+  })
+  context.on('weberror', (error) => wrong.push(`script: ${error.error().stack ?? error.error().message}`))
+  context.on('page', (page) => {
+    page.on('dialog', (dialog) => {
+      wrong.push(`dialog: ${dialog.message()}`)
+      void dialog.dismiss()
+    })
+  })
+  await context.addInitScript(() => {
+    addEventListener('securitypolicyviolation', (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`))
+  })
+  return Object.assign(context, { wrong, meant })
+}
+
+/** A profile in which somebody has logged in by the token in the data directory. */
+export async function loggedIn(role, look = {}) {
+  const context = await profile(look)
+  const reply = await context.request.post(`${origin}/v1/session`, { data: { token: tokenOf(role) } })
+  assert.equal(reply.status(), 200)
+  return context
+}
+
+export const at = (path) => `${origin}/console${path}`
+
+/** Opens a page of the console and waits until it stands. */
+export async function open(context, path) {
+  const page = await context.newPage()
+  await page.goto(at(path))
+  await stands(page)
+  return page
+}
+
+/** There is a heading, and nothing is being loaded. */
+export async function stands(page) {
+  await page.locator('h1').first().waitFor()
+  await page.locator('[aria-busy="true"]').first().waitFor({ state: 'detached' })
+}
+
+/** Keeps a picture of every page that is open, for whoever asks why a test failed. */
+export async function picture(context, name) {
+  if (FAILED === undefined) return
+  mkdirSync(FAILED, { recursive: true })
+  for (const [number, page] of context.pages().entries()) {
+    await page.screenshot({ path: join(FAILED, `${name.replace(/\W+/g, '-')}-${number}.png`) }).catch(() => undefined)
+  }
+}

@@ -1,0 +1,54 @@
+import { useInfiniteQuery } from '@tanstack/react-query'
+import { useMemo } from 'react'
+import { type ApiProblem, asProblem } from './problem'
+
+export type CursorPage<T> = { items: T[]; cursor?: string | null }
+
+export type Pages<T> = {
+  rows: T[]
+  loading: boolean
+  loadingMore: boolean
+  problem: ApiProblem | undefined
+  /** There are more rows, and asking for them is allowed. */
+  more: boolean
+  /** There are more rows than one table may hold: a narrower question is needed. */
+  full: boolean
+  /** Pages asked for so far. */
+  asked?: number
+  next: () => void
+  again: () => void
+}
+
+/** A table holds at most so many rows: nobody reads on, and the tab's memory stays bounded. */
+export const ROWS_MAX = 10_000
+
+/** A list that the server pages by cursor, asked for page by page as the reader scrolls. */
+export function useCursorPages<T>(
+  key: readonly unknown[],
+  fetchPage: (cursor: string | undefined, signal: AbortSignal) => Promise<CursorPage<T>>,
+  options: { enabled?: boolean; refetchMs?: number } = {},
+): Pages<T> {
+  const query = useInfiniteQuery({
+    queryKey: key,
+    queryFn: ({ pageParam, signal }) => fetchPage(pageParam, signal),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (last) => last.cursor ?? undefined,
+    enabled: options.enabled ?? true,
+    // Only while one page is all there is: asking again asks for every page that is loaded.
+    refetchInterval: (asked) => ((asked.state.data?.pages.length ?? 0) <= 1 ? (options.refetchMs ?? false) : false),
+  })
+  const pages = query.data?.pages
+  const rows = useMemo(() => pages?.flatMap((page) => page.items) ?? [], [pages])
+  const full = query.hasNextPage && rows.length >= ROWS_MAX
+  return {
+    rows,
+    loading: query.isPending && (options.enabled ?? true),
+    loadingMore: query.isFetchingNextPage,
+    problem: query.error ? asProblem(query.error) : undefined,
+    more: query.hasNextPage && !full,
+    full,
+    asked: pages?.length ?? 0,
+    next: () => void query.fetchNextPage({ cancelRefetch: false }),
+    again: () => void query.refetch(),
+  }
+}

@@ -1,0 +1,162 @@
+import { useQuery } from '@tanstack/react-query'
+import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
+import { address, request } from '../../api/client'
+import { type ApiProblem, asProblem } from '../../api/problem'
+import { type StreamEvent, type StreamState, useStream } from '../../api/stream'
+import type { components } from '../../api/openapi'
+import { difference } from './difference'
+import { type Counts, Intake } from './intake'
+import { type Filter, matches, merged, ofChange, ofRecordEvent, ofTask, type RecordSeen, type Seen, streamsOf, type Task } from './seen'
+
+/** What happened and is kept in the tab; the oldest go first. */
+export const KEPT_MAX = 1_000
+/** Put on the page this often, however fast it comes. */
+const FLUSH_MS = 200
+/** What happened before the page was opened: the newest of it. */
+const SEED = 100
+/** Records that are remembered as they were, to show what changes in them. */
+const KNOWN_MAX = 1_000
+
+type ChangesPage = components['schemas']['ChangesPage']
+
+export type Events = {
+  rows: Seen[]
+  /** Came while it is paused, and are not shown. */
+  newer: number
+  counts: Counts
+  state: StreamState
+  problem: ApiProblem | undefined
+  loading: boolean
+  /** Changes in between are lost to this tab. */
+  gap: boolean
+}
+
+/** Follows what happens. For one filter: another one is another component. */
+export function useEvents(filter: Filter, recordKinds: string[], paused: boolean): Events {
+  const needs = streamsOf(filter, recordKinds)
+  const seed = useSeed(filter, needs)
+  const [gap, setGap] = useState(false)
+  const [live, setLive] = useState<{ shown: Seen[]; newer: Seen[]; counts: Counts }>({ shown: [], newer: [], counts: { came: 0, notRead: 0 } })
+  const [intake] = useState(() => new Intake(filter.name.toLowerCase()))
+  const [known] = useState(() => new Known())
+
+  const onEvent = useCallback(
+    (event: StreamEvent) => {
+      if (event.event === 'gone') setGap(true)
+      else intake.push(event)
+    },
+    [intake],
+  )
+  // From where the seed ends, so that nothing in between is missed; from now when that is no longer kept.
+  const from = gap || seed.newest === undefined ? undefined : seed.newest
+  const records = useStream(needs.records && !seed.loading ? address('/v1/watch', { kinds: needs.kinds, from }) : undefined, onEvent)
+  const results = useStream(needs.results && !seed.loading ? '/v1/results' : undefined, onEvent)
+
+  const latest = useRef({ filter, paused })
+  useEffect(() => {
+    latest.current = { filter, paused }
+  })
+  const seeded = seed.rows
+  useEffect(() => {
+    for (const each of seeded) if (each.record) known.learn(each)
+  }, [seeded, known])
+  useEffect(() => {
+    const timer = setInterval(() => {
+      const { filter: now, paused: resting } = latest.current
+      const fresh = read(intake.take(), known)
+        .filter((seen) => matches(seen, now))
+        .reverse()
+      const counts = { came: intake.came, notRead: intake.notRead }
+      setLive((before) => {
+        const still = fresh.length === 0 && (resting || before.newer.length === 0)
+        if (still && before.counts.came === counts.came) return before
+        if (still) return { ...before, counts }
+        if (resting) return { ...before, newer: [...fresh, ...before.newer].slice(0, KEPT_MAX), counts }
+        return { shown: [...fresh, ...before.newer, ...before.shown].slice(0, KEPT_MAX), newer: [], counts }
+      })
+    }, FLUSH_MS)
+    return () => clearInterval(timer)
+  }, [intake, known])
+
+  const rows = useMemo(() => {
+    const there = new Set(live.shown.map((each) => each.key))
+    return [...live.shown, ...seeded.filter((each) => !there.has(each.key))].slice(0, KEPT_MAX)
+  }, [live.shown, seeded])
+  const used = [needs.records ? records : undefined, needs.results ? results : undefined].filter((each) => each !== undefined)
+  const worst = used.find((each) => each.state !== 'live') ?? used[0]
+  return {
+    rows,
+    newer: live.newer.length,
+    counts: live.counts,
+    state: worst?.state ?? 'connecting',
+    problem: worst?.problem ?? seed.problem,
+    loading: seed.loading,
+    gap,
+  }
+}
+
+/** Text that was taken, as what happened. What cannot be read is left out: newer servers may say more. */
+function read(taken: StreamEvent[], known: Known): Seen[] {
+  const now = Date.now()
+  const all: Seen[] = []
+  for (const event of taken) {
+    try {
+      if (event.event === 'result') all.push(ofTask((JSON.parse(event.data) as { data: Task }).data))
+      else if (event.event === 'put' || event.event === 'delete') all.push(known.compared(ofRecordEvent(event, now)))
+    } catch {
+      // Nothing to show of it; it was counted.
+    }
+  }
+  return all
+}
+
+/** Records as they were when this tab last heard of them. */
+class Known {
+  private readonly records = new Map<string, RecordSeen>()
+
+  /** What is known already is newer. */
+  learn(seen: Seen): void {
+    const key = `${seen.kind}/${seen.name}`
+    if (seen.record && !this.records.has(key)) this.keep(key, seen.record)
+  }
+
+  compared(seen: Seen): Seen {
+    const key = `${seen.kind}/${seen.name}`
+    const before = this.records.get(key)
+    this.records.delete(key)
+    if (!seen.record) return before ? { ...seen, before } : seen
+    this.keep(key, seen.record)
+    return before ? { ...seen, before, places: difference(before, seen.record) } : seen
+  }
+
+  private keep(key: string, record: RecordSeen): void {
+    this.records.set(key, record)
+    const oldest = this.records.keys().next().value
+    if (this.records.size > KNOWN_MAX && oldest !== undefined) this.records.delete(oldest)
+  }
+}
+
+/** The newest of what happened before. */
+function useSeed(filter: Filter, needs: ReturnType<typeof streamsOf>): { rows: Seen[]; newest: number | undefined; loading: boolean; problem: ApiProblem | undefined } {
+  const seed = useQuery({
+    queryKey: ['events', filter, needs],
+    queryFn: async ({ signal }) => {
+      const oneKind = needs.kinds !== '' && !needs.kinds.includes(',') ? needs.kinds : undefined
+      const status = filter.what === 'notDone' ? 'failed,unknown,expired' : undefined
+      const workerKind = oneKind === undefined ? filter.kind : undefined
+      const [changes, tasks] = await Promise.all([
+        needs.records ? request<ChangesPage>('GET', address('/v1/changes', { limit: SEED, kind: oneKind }), undefined, signal) : undefined,
+        needs.results ? request<{ items: Task[] }>('GET', address('/v1/tasks', { limit: SEED, kind: workerKind, status }), undefined, signal) : undefined,
+      ])
+      const ended = (tasks?.items ?? []).filter((task) => task.ending)
+      const rows = merged((changes?.items ?? []).map(ofChange), ended.map(ofTask)).filter((seen) => matches(seen, filter))
+      return { rows, newest: changes?.items[0]?.revision }
+    },
+    staleTime: Infinity,
+    gcTime: 0,
+    refetchOnWindowFocus: false,
+  })
+  return { rows: seed.data?.rows ?? NONE, newest: seed.data?.newest, loading: seed.isPending, problem: seed.error ? asProblem(seed.error) : undefined }
+}
+
+const NONE: Seen[] = []

@@ -1,0 +1,189 @@
+import { Link } from 'react-router'
+import { useMessages } from '../../app/messages'
+import { useSettings } from '../../app/settings'
+import type { components } from '../../api/openapi'
+import { count, duration } from '../../parts/format'
+import { Meter, type MeterPart } from '../../parts/Meter'
+import { SafeText } from '../../parts/SafeText'
+import { Mark, StateBadge } from '../../parts/StateBadge'
+import { Time } from '../../parts/Time'
+import { messages } from './messages'
+
+type Schemas = components['schemas']
+
+/** The page that shows `kind/name` as the server names objects. */
+export function pathOf(link: string): string | undefined {
+  const slash = link.indexOf('/')
+  const [kind, name] = [link.slice(0, slash), encodeURIComponent(link.slice(slash + 1))]
+  switch (kind) {
+    case 'target':
+      return `/targets/${name}`
+    case 'task':
+      return `/tasks/${name}`
+    case 'run':
+      return `/runs/${name}`
+    case 'worker':
+    case 'release':
+    case 'wee':
+      return `/workers/${kind === 'wee' ? 'wees/' : ''}${name}`
+    default:
+      return undefined
+  }
+}
+
+export function TroubleList({ trouble }: { trouble: Schemas['Trouble'][] }) {
+  const t = useMessages(messages)
+  if (trouble.length === 0) {
+    return (
+      <p className="calm">
+        <span className="tone-ok">
+          <Mark tone="ok" shape="dot" />
+        </span>{' '}
+        {t.troubleNone}
+      </p>
+    )
+  }
+  return (
+    <section className="trouble" aria-label={t.trouble}>
+      <ul>
+        {trouble.map((each, at) => {
+          const path = each.link ? pathOf(each.link) : undefined
+          const bad = each.level !== 'warn'
+          return (
+            <li key={at} className={bad ? 'trouble-error' : 'trouble-warn'}>
+              <span className={bad ? 'tone-bad' : 'tone-warn'}>
+                <Mark tone={bad ? 'bad' : 'warn'} shape={bad ? 'cross' : 'triangle'} />
+              </span>
+              <span>
+                <SafeText text={each.text} max={300} />{' '}
+                {path && each.link ? (
+                  <Link to={path}>
+                    <SafeText text={each.link} max={60} mono still />
+                  </Link>
+                ) : null}
+              </span>
+            </li>
+          )
+        })}
+      </ul>
+    </section>
+  )
+}
+
+export function runParts(counts: Schemas['RunCounts']): MeterPart[] {
+  return [
+    { value: counts.done ?? 0, tone: 'ok', word: 'done' },
+    { value: counts.failed ?? 0, tone: 'bad', word: 'failed' },
+    { value: counts.unknown ?? 0, tone: 'odd', word: 'unknown' },
+    { value: (counts.cancelled ?? 0) + (counts.expired ?? 0), tone: 'warn', word: 'cancelled, expired' },
+    { value: counts.active ?? 0, tone: 'busy', word: 'active' },
+  ]
+}
+
+export function Runs({ runs }: { runs: Schemas['RunSeen'][] }) {
+  const t = useMessages(messages)
+  return (
+    <section className="part">
+      <h2>{t.runs}</h2>
+      {runs.length === 0 ? <p className="none dim">{t.runsNone}</p> : null}
+      <ul className="entries">
+        {runs.map((run) => {
+          const { done = 0, failed = 0, unknown = 0, cancelled = 0, expired = 0 } = run.counts
+          return (
+            <li key={run.name}>
+              <div className="entry-head">
+                <Link to={`/runs/${run.name}`} className="mono">
+                  {run.name}
+                </Link>
+                <code>{run.action}</code>
+                <StateBadge state={run.phase} />
+                <span className="end dim">
+                  {run.startedAt ? <Time at={run.startedAt} /> : null}
+                </span>
+              </div>
+              <Meter label={run.name} parts={runParts(run.counts)} total={run.targets} />
+              <p className="dim">
+                {t.doneOf(count(done + failed + unknown + cancelled + expired), count(run.targets))}
+                {failed + unknown > 0 ? <span className="tone-bad"> · {t.failures(failed + unknown)}</span> : null}
+                {run.batches > 1 ? ` · ${t.batchOf(run.batch, run.batches)}` : ''}
+                {run.message ? (
+                  <>
+                    {' · '}
+                    <SafeText text={run.message} max={160} still />
+                  </>
+                ) : null}
+              </p>
+            </li>
+          )
+        })}
+      </ul>
+    </section>
+  )
+}
+
+export function Rollouts({ rollouts }: { rollouts: Schemas['RolloutSeen'][] }) {
+  const t = useMessages(messages)
+  return (
+    <section className="part">
+      <h2>{t.rollouts}</h2>
+      {rollouts.length === 0 ? <p className="none dim">{t.rolloutsNone}</p> : null}
+      <ul className="entries">
+        {rollouts.map((rollout) => (
+          <li key={`${rollout.kind}@${rollout.version}`}>
+            <div className="entry-head">
+              <Link to={`/workers/${encodeURIComponent(rollout.kind)}`} className="mono">
+                {rollout.kind}@{rollout.version}
+              </Link>
+              <StateBadge state={rollout.phase === 'RolledBack' ? 'rolled-back' : rollout.phase} />
+              {rollout.share ? <b>{rollout.share}</b> : null}
+              <span className="end dim">
+                {rollout.failures > 0 ? <span className="tone-bad">{t.failures(rollout.failures)} </span> : null}
+                {rollout.held > 0 ? t.held(rollout.held) : null}
+              </span>
+            </div>
+            <p className="dim">
+              <SafeText text={rollout.message} max={240} />
+            </p>
+          </li>
+        ))}
+      </ul>
+    </section>
+  )
+}
+
+export function Slow({ slow, total, at }: { slow: Schemas['SlowTask'][]; total: number; at: string }) {
+  const t = useMessages(messages)
+  const { language } = useSettings()
+  return (
+    <section className="part">
+      <h2>
+        {t.slow}
+        {total > slow.length ? <span className="dim">{t.slowMore(count(total))}</span> : null}
+      </h2>
+      {slow.length === 0 ? <p className="none dim">{t.slowNone}</p> : null}
+      <ul className="entries slow">
+        {slow.map((task) => (
+          <li key={task.task}>
+            <div className="entry-head">
+              <Link to={`/tasks/${task.task}`} className="mono">
+                {task.task}
+              </Link>
+              <StateBadge state={task.state} />
+              <code>{task.action}</code>
+              <Link to={`/targets/${encodeURIComponent(task.target)}`}>
+                <SafeText text={task.target} max={48} mono still />
+              </Link>
+              <span className="end">
+                <b>{duration(Date.parse(at) - Date.parse(task.since), language)}</b>{' '}
+                <span className="dim">{t.expected(duration(task.expectedMs, language))}</span>
+              </span>
+            </div>
+            <p className="dim">
+              <SafeText text={task.why} max={240} />
+            </p>
+          </li>
+        ))}
+      </ul>
+    </section>
+  )
+}
