@@ -12,6 +12,7 @@ pub mod process;
 pub mod release;
 pub mod servers;
 pub mod wee;
+pub mod wire;
 
 pub use engine::Engine;
 pub use fleet::Fleet;

@@ -225,6 +225,19 @@ impl Server {
         child.wait().unwrap();
     }
 
+    /// Runs `rabbitmqctl` on a RabbitMQ.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn control(&self, words: &[&str]) {
+        let ran = Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl")
+            .args(words)
+            .envs(self.environment.iter().map(|(k, v)| (k, v)))
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{words:?}: {ran:?}");
+    }
+
     pub fn folder(&self) -> PathBuf {
         self.folder.path().to_owned()
     }

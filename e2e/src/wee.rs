@@ -25,6 +25,8 @@ pub struct Wee {
     pub join: PathBuf,
     /// More words, such as `--zone`.
     pub arguments: Vec<String>,
+    /// Words before the program.
+    pub wrapper: Vec<String>,
     child: Option<Child>,
 }
 
@@ -38,6 +40,7 @@ impl Wee {
             program: folder().join("sengu"),
             join: logic.data.clone(),
             arguments: Vec::new(),
+            wrapper: Vec::new(),
             child: None,
         }
     }
@@ -85,7 +88,16 @@ impl Wee {
             .create(true)
             .open(&self.log)
             .expect("a log file");
-        let child = Command::new(&self.program)
+        let mut words = self.wrapper.iter();
+        let mut command = match words.next() {
+            None => Command::new(&self.program),
+            Some(first) => {
+                let mut command = Command::new(first);
+                command.args(words).arg(&self.program);
+                command
+            }
+        };
+        let child = command
             .args(["up", "--role", "execution", "--wee", &self.name])
             .arg("--join")
             .arg(&self.join)

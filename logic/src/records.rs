@@ -135,11 +135,12 @@ impl Logic {
             .filter(|c| matches!(c.spec, Spec::Target(_)) && c.expect != Expect::Absent)
             .map(|c| c.uid)
             .collect();
+        let mut uncordoned = Vec::new();
         {
             let mut inventory = self.shared.inventory.write();
             for ((at, change), revision) in changes.into_iter().zip(&committed.revisions) {
                 results[at].revision = Some(*revision);
-                take(&mut inventory, change, *revision);
+                take(&mut inventory, change, *revision, &mut uncordoned);
             }
         }
         self.shared.declared();
@@ -149,6 +150,9 @@ impl Logic {
         }
         if !altered.is_empty() {
             self.dispatch.send(Input::Altered(altered)).await;
+        }
+        if !uncordoned.is_empty() {
+            self.dispatch.send(Input::Uncordoned(uncordoned)).await;
         }
         Ok((results, *self.shared.revision.borrow()))
     }
@@ -490,6 +494,8 @@ impl Logic {
             .await
             .map_err(store_problem)?;
         self.shared.wrote(&committed.revisions);
+        let uncordoned = Input::Uncordoned(vec![target.uid]);
+        self.dispatch.send(uncordoned).await;
         Ok(target.record())
     }
 }
@@ -534,7 +540,8 @@ fn run_over(record: &Record) -> bool {
     status.is_ok_and(|s| s.phase.over())
 }
 
-fn take(inventory: &mut Inventory, change: Change, revision: u64) {
+/// Those whose quarantine it ends are added to `uncordoned`.
+fn take(inventory: &mut Inventory, change: Change, revision: u64, uncordoned: &mut Vec<Uid>) {
     let Change {
         mut record,
         spec,
@@ -545,6 +552,10 @@ fn take(inventory: &mut Inventory, change: Change, revision: u64) {
     match spec {
         Spec::Target(spec) => {
             let texts = inventory.texts.clone();
+            let quarantined = |t: &Arc<Target>| t.uid == uid && t.live.lock().quarantine.is_some();
+            if inventory.by_uid.get(&uid).is_some_and(quarantined) {
+                uncordoned.push(uid);
+            }
             inventory.put_target(Target::new(&record, &spec, &texts));
         }
         Spec::Secret(_) => {
@@ -554,7 +565,9 @@ fn take(inventory: &mut Inventory, change: Change, revision: u64) {
             for target in inventory.targets.values() {
                 if target.secret.as_deref() == Some(name.as_str()) {
                     let mut live = target.live.lock();
-                    live.quarantine = None;
+                    if live.quarantine.take().is_some() {
+                        uncordoned.push(target.uid);
+                    }
                     live.next_observe = Time(0);
                     inventory.changed(target, &mut live);
                 }

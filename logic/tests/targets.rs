@@ -103,3 +103,26 @@ async fn a_quarantine_outlives_a_restart_that_follows_at_once() {
     let id = bench.create("set", &["t0"]).await[0];
     assert_eq!(bench.ended(id).await, "failed refused");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quarantine_that_new_credentials_ended_does_not_come_back_with_a_restart() {
+    let mut bench = Bench::new(1, 0).await;
+    let secret = |value: &str| {
+        format!(
+            "apiVersion: sengu/v1\nkind: Secret\nmetadata: {{name: s}}\nspec: {{data: {{k: {value}}}}}\n"
+        )
+    };
+    bench.apply(&secret("old")).await;
+    let with_secret = target("t0", "default", "toy").replace("kind: toy,", "kind: toy, secret: s,");
+    bench.apply(&with_secret).await;
+    let id = bench.create("set", &["t0"]).await[0];
+    let sent = bench.take(Class::Control).await;
+    let outcome = Outcome::failed(FailureCode::AuthFailed, "no");
+    bench.end(&sent, &outcome).await;
+    assert_eq!(bench.ended(id).await, "failed auth_failed");
+    bench.apply(&secret("new")).await;
+    let mut bench = bench.restart().await;
+    bench.announce("default", 1).await;
+    bench.create("set", &["t0"]).await;
+    bench.take(Class::Control).await;
+}

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::Command;
 
 const TARGETS: usize = 1_000;
+const NATS: &str = "/usr/sbin/nats-server";
 
 /// An engine that runs, and how sengu is told of it.
 struct Engine {
@@ -22,6 +23,8 @@ struct Engine {
     /// The example that prints the raw rate, its package and address.
     raw: Option<(&'static str, String)>,
     wanted: Wanted,
+    /// The same beside the raw rate.
+    beside_raw: Wanted,
     // Ended in this order.
     _processes: Vec<Process>,
 }
@@ -45,7 +48,15 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         let figure = format!("durable no-op tasks, {}", engine.name);
         report.figure(&figure, engine.wanted, per_s, "/s");
         if let Some((package, address)) = &engine.raw {
-            raw(report, package, address);
+            let rates = raw(report, package, address);
+            let figure = format!(
+                "the same beside what the client of {} does by itself",
+                engine.name
+            );
+            match rates.iter().copied().reduce(f64::max) {
+                Some(most) => report.figure(&figure, engine.beside_raw, per_s / most, "x"),
+                None => report.not_run(&figure, engine.beside_raw, "x", "no raw rate"),
+            }
         }
     }
     Ok(())
@@ -59,8 +70,9 @@ fn load(bench: &Bench, engine: &Engine, report: &mut Report, name: &str, n: usiz
     Ok(noop.per_s)
 }
 
-/// What the engine's client does by itself, in the lines of the driver's own example.
-fn raw(report: &mut Report, package: &str, address: &str) {
+/// What the engine's client does by itself, in the lines of the driver's own example; the rates that they tell.
+fn raw(report: &mut Report, package: &str, address: &str) -> Vec<f64> {
+    let mut rates = Vec::new();
     let ran = Command::new(env!("CARGO"))
         .args(["run", "--release", "--quiet", "--package", package])
         .args(["--example", "rate", "--", address])
@@ -69,6 +81,11 @@ fn raw(report: &mut Report, package: &str, address: &str) {
         Ok(ran) if ran.status.success() => {
             for line in String::from_utf8_lossy(&ran.stdout).lines() {
                 report.raw(line);
+                // "..., raw 12345/s, ..."
+                let rate = line
+                    .split_once("raw ")
+                    .and_then(|(_, rest)| rest.split_once("/s"));
+                rates.extend(rate.and_then(|(rate, _)| rate.parse::<f64>().ok()));
             }
         }
         Ok(ran) => report.raw(&format!(
@@ -77,6 +94,7 @@ fn raw(report: &mut Report, package: &str, address: &str) {
         )),
         Err(error) => report.raw(&format!("{package}: {error}")),
     }
+    rates
 }
 
 fn folder(bench: &Bench, name: &str) -> Result<std::path::PathBuf> {
@@ -97,30 +115,66 @@ fn told<T>(result: Result<T>) -> Result<T, String> {
     result.map_err(|e| format!("{e:#}"))
 }
 
+/// A NATS with JetStream that can go and come back on what it has kept.
+pub struct Nats {
+    port: u16,
+    conf: std::path::PathBuf,
+    process: Process,
+}
+
+impl Nats {
+    pub fn start(bench: &Bench) -> Result<Nats, String> {
+        program(NATS, "apt install nats-server")?;
+        told((|| {
+            let (port, folder) = (free_port()?, folder(bench, "nats")?);
+            let config = format!(
+                "listen: 127.0.0.1:{port}\nmax_payload: 8MB\njetstream {{ store_dir: \"{}\" }}\n",
+                folder.display()
+            );
+            let conf = folder.join("nats.conf");
+            fs::write(&conf, config)?;
+            let process = Nats::run(&conf, port)?;
+            Ok(Nats {
+                port,
+                conf,
+                process,
+            })
+        })())
+    }
+
+    fn run(conf: &Path, port: u16) -> Result<Process> {
+        begin("nats-server", Command::new(NATS).arg("-c").arg(conf), port)
+    }
+
+    pub fn stop(&mut self) {
+        self.process.stop();
+    }
+
+    pub fn begin(&mut self) -> Result<()> {
+        self.process = Nats::run(&self.conf, self.port)?;
+        Ok(())
+    }
+
+    fn address(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// What sengu is told of it.
+    pub fn config(&self) -> String {
+        format!("[interconnect]\nurl = \"{}\"\n", self.address())
+    }
+}
+
 fn nats(bench: &Bench) -> Result<Engine, String> {
-    let program = program("/usr/sbin/nats-server", "apt install nats-server")?;
-    told((|| {
-        let (port, folder) = (free_port()?, folder(bench, "nats")?);
-        let config = format!(
-            "listen: 127.0.0.1:{port}\nmax_payload: 8MB\njetstream {{ store_dir: \"{}\" }}\n",
-            folder.display()
-        );
-        fs::write(folder.join("nats.conf"), config)?;
-        let mut command = Command::new(program);
-        let server = begin(
-            "nats-server",
-            command.arg("-c").arg(folder.join("nats.conf")),
-            port,
-        )?;
-        let address = format!("nats://127.0.0.1:{port}");
-        Ok(Engine {
-            name: "NATS",
-            config: format!("[interconnect]\nurl = \"{address}\"\n"),
-            raw: Some(("sengu-broker-nats", address)),
-            wanted: Wanted::AtLeast(8_000.0),
-            _processes: vec![server],
-        })
-    })())
+    let nats = Nats::start(bench)?;
+    Ok(Engine {
+        name: "NATS",
+        config: nats.config(),
+        raw: Some(("sengu-broker-nats", nats.address())),
+        wanted: Wanted::AtLeast(8_000.0),
+        beside_raw: Wanted::Nothing,
+        _processes: vec![nats.process],
+    })
 }
 
 fn mosquitto(bench: &Bench, name: &str) -> Result<(Process, u16)> {
@@ -145,6 +199,7 @@ fn mqtt(bench: &Bench) -> Result<Engine, String> {
             config: format!("[interconnect]\nurl = \"mqtt://127.0.0.1:{port}\"\n"),
             raw: None,
             wanted: Wanted::Nothing,
+            beside_raw: Wanted::Nothing,
             _processes: vec![server],
         })
     })())
@@ -190,6 +245,7 @@ fn rabbitmq(bench: &Bench) -> Result<Engine, String> {
             ),
             raw: Some(("sengu-broker-amqp", address)),
             wanted: Wanted::Nothing,
+            beside_raw: Wanted::AtLeast(0.5),
             _processes: vec![server, names, mqtt],
         })
     })())
@@ -226,6 +282,7 @@ fn postgres(bench: &Bench) -> Result<Engine, String> {
             config: format!("[store]\nurl = \"{address}\"\n"),
             raw: None,
             wanted: Wanted::AtLeast(8_000.0),
+            beside_raw: Wanted::Nothing,
             _processes: vec![server],
         })
     })())

@@ -1,5 +1,6 @@
 //! One file per suite: what it loads, and which figures it gives.
 
+mod away;
 mod backlog;
 mod bad;
 mod engines;
@@ -24,7 +25,7 @@ pub struct Suite {
     pub run: fn(&Bench, &mut Report) -> Result<()>,
 }
 
-pub const ALL: [Suite; 13] = [
+pub const ALL: [Suite; 14] = [
     Suite {
         name: "pipeline",
         run: pipeline::run,
@@ -32,6 +33,10 @@ pub const ALL: [Suite; 13] = [
     Suite {
         name: "engines",
         run: engines::run,
+    },
+    Suite {
+        name: "away",
+        run: away::run,
     },
     Suite {
         name: "latency",

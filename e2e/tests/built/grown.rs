@@ -10,17 +10,20 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 /// A logic role with this configuration; nothing runs yet.
-fn logic(config: &str) -> Instance {
+pub fn logic(config: &str) -> Instance {
     let mut logic = Instance::prepare();
     logic.arguments = ["--role", "logic"].map(str::to_owned).to_vec();
     fs::create_dir(&logic.data).unwrap();
     fs::set_permissions(&logic.data, fs::Permissions::from_mode(0o700)).unwrap();
-    fs::write(logic.data.join("sengu.toml"), config).unwrap();
+    let file = logic.data.join("sengu.toml");
+    fs::write(&file, config).unwrap();
+    // It may hold a password.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     logic
 }
 
 /// Waits until a logic role is the active one; one on a shared store stands by for a moment first.
-fn active(logic: &Instance) {
+pub fn active(logic: &Instance) {
     until("it is the active one", s(60), || {
         let answer = logic.api.try_call("GET", "/v1/version", &[], b"").ok()?;
         (answer.status == 200).then_some(())
@@ -88,9 +91,6 @@ fn over_rabbitmq_and_mqtt_with_followers_and_a_broker_that_is_killed() {
     let follower = Follower::mosquitto_sub(mqtt.port, "sengu/v1/result/#", None);
     let mut fleet = devices();
     let mut logic = logic(&config);
-    // It holds a password.
-    let file = logic.data.join("sengu.toml");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     logic.up();
     let _wees = wees(&logic);
     fleet.apply(&logic);

@@ -16,6 +16,8 @@ mod release;
 mod routes;
 mod runtimes;
 mod secrets;
+mod soak;
 mod watch;
 mod wees;
+mod wires;
 mod workers;

@@ -16,6 +16,9 @@ pub enum Input {
         from: TaskId,
     },
     Sweep(Vec<Ready>),
+    /// The quarantine of these targets was ended. It is kept that it was, also where what is about to be written was
+    /// read before.
+    Uncordoned(Vec<Uid>),
     Cancel {
         tasks: Vec<TaskId>,
         why: String,

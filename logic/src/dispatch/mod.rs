@@ -392,6 +392,7 @@ impl Dispatch {
                 drop(arrival);
             }
             Input::Stored { from } => self.ask_for_lines(from),
+            Input::Uncordoned(targets) => targets.iter().for_each(|t| self.dirty(*t, now)),
             Input::Sweep(tasks) => {
                 for ready in tasks {
                     self.insert(ready, now, false);

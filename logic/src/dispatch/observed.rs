@@ -115,7 +115,7 @@ impl Dispatch {
         }
     }
 
-    fn dirty(&mut self, target: Uid, now: Time) {
+    pub(super) fn dirty(&mut self, target: Uid, now: Time) {
         self.dirty.insert(target);
         self.dirty_since.get_or_insert(now);
     }

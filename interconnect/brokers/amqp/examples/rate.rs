@@ -39,7 +39,7 @@ async fn main() -> Done<()> {
         let raw = raw(&url, messages, bytes).await?;
         let port = port(&url, messages, bytes).await?;
         println!(
-            "{messages} of {bytes} bytes: lapin {raw:.0}/s, port {port:.0}/s, ratio {:.2}",
+            "{messages} of {bytes} bytes: raw {raw:.0}/s, port {port:.0}/s, ratio {:.2}",
             port / raw
         );
     }

@@ -47,7 +47,7 @@ async fn main() {
         confirm.await.unwrap();
     }
     let raw = rate(count, began);
-    println!("bare client, publish + confirm, {AT_ONCE} at once: {raw:.0}/s");
+    println!("bare client, publish + confirm, {AT_ONCE} at once: raw {raw:.0}/s");
 
     let broker = server.broker("rate").await;
     let batch = |name: &str| -> Vec<Message> {
