@@ -4,24 +4,26 @@ import { job } from '../job.mjs'
 import { api, apply, open, startTask } from '../rig.mjs'
 
 job('what happens appears by itself, and the audit says it later', {}, async (browser) => {
-  const page = await open(browser, '/events?name=seen-by')
+  // What an earlier time left behind is no news.
+  const name = `seen-${Date.now().toString(36)}`
+  const page = await open(browser, `/events?name=${name}`)
   await page.getByText('live', { exact: true }).first().waitFor()
   const labels = { site: 'hall-2', row: 'w1', rack: 'r01', unit: '40' }
-  await apply({ apiVersion: 'sengu/v1', kind: 'Target', metadata: { name: 'seen-by-all', labels }, spec: { kind: 'echo', address: 'x' } })
-  await page.getByText('seen-by-all').first().waitFor()
-  await openRow(page, 'seen-by-all')
+  await apply({ apiVersion: 'sengu/v1', kind: 'Target', metadata: { name, labels }, spec: { kind: 'echo', address: 'x' } })
+  await page.getByText(name).first().waitFor()
+  await openRow(page, name)
   await page.getByRole('dialog').getByText('hall-2').first().waitFor()
   await page.keyboard.press('Escape')
 
-  const failed = await startTask('seen-by-all', 'say', { text: 'over and out' })
+  const failed = await startTask(name, 'say', { text: 'over and out' })
   const tasks = await open(browser, `/events?what=tasks`)
-  await tasks.getByText('seen-by-all').or(tasks.getByText(failed)).first().waitFor()
+  await tasks.getByText(name).or(tasks.getByText(failed)).first().waitFor()
 
-  const audit = await open(browser, '/events/changes?kind=Target&name=seen-by-all')
-  await openRow(audit, 'seen-by-all')
-  await audit.getByRole('dialog').getByText('seen-by-all').first().waitFor()
+  const audit = await open(browser, `/events/changes?kind=Target&name=${name}`)
+  await openRow(audit, name)
+  await audit.getByRole('dialog').getByText(name).first().waitFor()
   assert.match(audit.url(), /revision=\d+/)
-  await api('DELETE', '/v1/records/Target/seen-by-all')
+  await api('DELETE', `/v1/records/Target/${name}`)
 })
 
 job('the system says what it runs on, what it may use and what it is made of', {}, async (browser) => {
