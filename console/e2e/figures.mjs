@@ -97,7 +97,7 @@ async function frames(rig) {
   const context = await rig.loggedIn('operator', { width: 1600, height: 1000 })
   const page = await context.newPage()
   await page.goto(rig.at('/targets?selector=site%3Ds0&size=small'))
-  await page.locator('canvas').waitFor()
+  await page.getByRole('application').locator('canvas').waitFor()
   await page.waitForTimeout(1_000)
   const still = await page.evaluate(paintedFor, 5_000)
   const stop = await tasksPerSecond(rig, RATE)
@@ -105,7 +105,7 @@ async function frames(rig) {
   const busy = await page.evaluate(paintedFor, 20_000)
   // And while somebody moves about in it.
   const moving = page.evaluate(paintedFor, 10_000)
-  const box = await page.locator('canvas').boundingBox()
+  const box = await page.getByRole('application').locator('canvas').boundingBox()
   for (let turn = 0; turn < 40; turn++) {
     await page.mouse.move(box.x + 20 + turn * 9, box.y + 30 + ((turn * 37) % 400))
     await page.mouse.wheel(0, turn % 2 === 0 ? 300 : -280)
