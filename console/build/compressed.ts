@@ -17,17 +17,22 @@ export function compressed(): Plugin {
     configResolved(config) {
       outDir = resolve(config.root, config.build.outDir)
     },
-    closeBundle() {
-      for (const path of files(outDir)) {
-        if (!TEXT.test(path) || statSync(path).size < WORTH_IT_BYTES) continue
-        const text = readFileSync(path)
-        const params = {
-          [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY,
-          [constants.BROTLI_PARAM_MODE]: constants.BROTLI_MODE_TEXT,
-          [constants.BROTLI_PARAM_SIZE_HINT]: text.length,
+    // Not as the bundle is closed: that comes after a build that failed, too, and hides why.
+    writeBundle: {
+      order: 'post',
+      sequential: true,
+      handler() {
+        for (const path of files(outDir)) {
+          if (!TEXT.test(path) || statSync(path).size < WORTH_IT_BYTES) continue
+          const text = readFileSync(path)
+          const params = {
+            [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY,
+            [constants.BROTLI_PARAM_MODE]: constants.BROTLI_MODE_TEXT,
+            [constants.BROTLI_PARAM_SIZE_HINT]: text.length,
+          }
+          writeFileSync(`${path}.br`, brotliCompressSync(text, { params }))
         }
-        writeFileSync(`${path}.br`, brotliCompressSync(text, { params }))
-      }
+      },
     },
   }
 }

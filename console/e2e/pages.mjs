@@ -9,7 +9,7 @@ export async function everyPage() {
   const run = await first('/v1/records/Run?limit=1')
   const wee = await first('/v1/records/Wee?limit=1')
   const ended = (await first('/v1/tasks?limit=1&status=failed')) ?? (await first('/v1/tasks?limit=1'))
-  const open = (await first('/v1/tasks?limit=1&state=waiting')) ?? ended
+  const open = (await api('GET', '/v1/tasks?limit=100&state=open')).items.find((task) => task.state === 'waiting')
   const name = (record) => encodeURIComponent(record.metadata.name)
   return [
     ['overview', '/'],
@@ -25,7 +25,7 @@ export async function everyPage() {
     ['wee', `/workers/wees/${name(wee)}`],
     ['tasks', '/tasks'],
     ['task', `/tasks/${ended.id}`],
-    ['task-waiting', `/tasks/${open.id}`],
+    ...(open === undefined ? [] : [['task-waiting', `/tasks/${open.id}`]]),
     ['events', '/events'],
     ['audit', '/events/changes'],
     ['system', '/system'],

@@ -11,6 +11,8 @@ import { chromium } from 'playwright-core'
 const DATA = process.env.SENGU_DATA ?? join(homedir(), '.local/state/sengu')
 const PROGRAM = process.env.SENGU_PROGRAM ?? 'sengu'
 const CHROMIUM = process.env.SENGU_CHROMIUM ?? '/usr/bin/chromium'
+/** A build of the console to look at in the place of the one in the program: `npm run build`, and no Rust. */
+const DIST = process.env.SENGU_CONSOLE_DIST
 /** Where pictures of what went wrong are put. */
 const FAILED = process.env.SENGU_E2E_OUT
 
@@ -86,6 +88,7 @@ export async function profile({ width = 1280, height = 800, theme = 'dark', lang
     reducedMotion: 'reduce',
   })
   context.setDefaultTimeout(15_000)
+  if (DIST !== undefined) await context.route(`${origin}/console/**`, fromDist)
   const wrong = []
   /** Console errors of the browser that are meant to be: a request that is refused. */
   const meant = []
@@ -110,6 +113,14 @@ export async function profile({ width = 1280, height = 800, theme = 'dark', lang
     addEventListener('securitypolicyviolation', (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`))
   })
   return Object.assign(context, { wrong, meant })
+}
+
+/** A file of that build, with the headers that the program gives. */
+async function fromDist(route) {
+  const path = new URL(route.request().url()).pathname.slice('/console/'.length)
+  const served = await route.fetch({ url: `${origin}/console/` })
+  const { 'content-type': _, 'content-encoding': __, 'content-length': ___, ...headers } = served.headers()
+  await route.fulfill({ headers, path: join(DIST, /\.\w+$/.test(path) ? path : 'index.html') })
 }
 
 /** A profile in which somebody has logged in by the token in the data directory. */

@@ -16,9 +16,9 @@ export async function scene() {
   const halfway = await run({ action: 'once', params: { sleep_ms: 700 }, selector: 'kind=echo', batch: '10', maxFail: '3' }, { wait: false })
   await until('a part has ended', async () => (await api('GET', `/v1/runs/${halfway}`)).status?.counts.done >= 10)
   await api('POST', `/v1/runs/${halfway}/pause`)
-  // In hand for as long as the pictures take.
-  await startTask('echo-0001', 'once', { sleep_ms: 60_000 })
-  for (const action of ['noop', 'observe', 'noop']) await startTask('echo-0001', action)
+  // In hand for as long as the pictures take, and what waits for it.
+  for (let minutes = 0; minutes < 6; minutes++) await startTask('echo-0001', 'once', { sleep_ms: 60_000 })
+  for (const action of ['noop', 'noop']) await startTask('echo-0001', action)
   return { halfway }
 }
 

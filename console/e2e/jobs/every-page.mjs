@@ -9,40 +9,70 @@ import { at, until } from '../rig.mjs'
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']
 
-for (const theme of ['dark', 'light']) {
-  job(`no page breaks a rule of WCAG 2.2 A or AA, ${theme}`, { look: { theme } }, async (browser) => {
-    browser.meant.push(/status of 404/)
-    await browser.addInitScript({ content: AXE })
-    const broken = []
-    const page = await browser.newPage()
-    for (const [name, path] of [['login', '/login'], ...(await everyPage())]) {
-      await page.goto(at(path))
-      await settled(page)
-      const found = await page.evaluate((values) => window.axe.run(document, { runOnly: { type: 'tag', values } }), RULES)
-      for (const { id, help, nodes } of found.violations) {
-        broken.push(`${name}: ${id}: ${help}: ${nodes.map((node) => `${node.target.join(' ')} ${node.failureSummary}`).slice(0, 3).join(' | ')}`)
-      }
-    }
-    assert.deepEqual(broken, [])
+job('no page and no dialog breaks a rule of WCAG 2.2 A or AA, dark and light', {}, async (browser) => {
+  browser.meant.push(/status of 404/)
+  await browser.addInitScript({ content: AXE })
+  const broken = []
+  const page = await browser.newPage()
+  const look = async (name) => {
+    await page.emulateMedia({ colorScheme: 'dark' })
+    broken.push(...(await violations(page, `${name}, dark`, { runOnly: { type: 'tag', values: RULES } })))
+    // Only colours are others in the other theme.
+    await page.emulateMedia({ colorScheme: 'light' })
+    broken.push(...(await violations(page, `${name}, light`, { runOnly: ['color-contrast'] })))
+  }
+  for (const [name, path] of [['login', '/login'], ...(await everyPage())]) {
+    await page.goto(at(path))
+    await settled(page)
+    await look(name)
+  }
+  for (const [path, ...buttons] of DIALOGS) {
+    await page.goto(at(path))
+    await settled(page)
+    for (const button of buttons) await page.getByRole('button', { name: button, disabled: false }).last().click()
+    await page.getByRole('dialog').getByRole('button').last().waitFor()
+    await look(`${path} ${buttons.at(-1)}`)
+  }
+  assert.deepEqual(broken, [])
+})
+
+/** What asks before it acts: a page, and the buttons that lead there. */
+const DIALOGS = [
+  ['/targets/redfish-1', /^power\.cycle probe/, 'Look over and start'],
+  ['/targets/redfish-1', 'Begin maintenance'],
+  ['/runs/new?selector=kind%3Decho&action=noop', 'Preview'],
+  ['/workers/redfish', 'Promote'],
+  ['/workers/wees/local', 'Drain'],
+  ['/', 'Keys'],
+]
+
+async function violations(page, where, rules) {
+  const found = await page.evaluate((options) => window.axe.run(document, options), rules)
+  return found.violations.map(({ id, help, nodes }) => {
+    const places = nodes.slice(0, 3).map((node) => `${node.target.join(' ')} ${node.failureSummary}`)
+    return `${where}: ${id}: ${help}: ${places.join(' | ')}`
   })
 }
 
-job('no page is wider than a phone, and each says its command and its call', { look: { width: 390, height: 844, language: 'ja' } }, async (browser) => {
-  browser.meant.push(/status of 404/)
-  const page = await browser.newPage()
-  const wide = []
-  for (const [name, path] of await everyPage()) {
-    await page.goto(at(path))
-    await settled(page)
-    const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
-    if (over > 0) wide.push(`${name}: ${over} px`)
-    if (name === 'not-there' || name === 'run-new') continue
-    await page.locator('details.hint summary').first().click()
-    const [command, call] = await page.locator('details.hint[open] .hint-line code').allInnerTexts()
-    if (!/^sengu /.test(command) || !/^curl /.test(call)) wide.push(`${name}: ${command} / ${call}`)
-  }
-  assert.deepEqual(wide, [])
-})
+for (const [language, theme] of [['en', 'light'], ['ja', 'dark']]) {
+  job(`no page is wider than a phone, and each says its command and its call, ${language}`, { look: { width: 390, height: 844, language, theme } }, async (browser) => {
+    browser.meant.push(/status of 404/)
+    const page = await browser.newPage()
+    const wrong = []
+    for (const [name, path] of await everyPage()) {
+      await page.goto(at(path))
+      await settled(page)
+      const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+      if (over > 0) wrong.push(`${name}: ${over} px too wide`)
+      assert.equal(await page.locator('html').getAttribute('lang'), language)
+      if (name === 'not-there' || name === 'run-new') continue
+      await page.locator('details.hint summary').first().click()
+      const [command, call] = await page.locator('details.hint[open] .hint-line code').allInnerTexts()
+      if (!/^sengu /.test(command) || !/^curl /.test(call)) wrong.push(`${name}: ${command} / ${call}`)
+    }
+    assert.deepEqual(wrong, [])
+  })
+}
 
 async function settled(page) {
   await page.locator('h1, [role="alert"]').first().waitFor()

@@ -3,16 +3,18 @@ import assert from 'node:assert/strict'
 import { job } from '../job.mjs'
 import { api, at, open } from '../rig.mjs'
 
+const ECHOES = 'kind=echo,row in (r0,r1,r2,r3)'
+
 job('a run is started from a selector, watched by its grid, paused, and goes on to its end', {}, async (browser) => {
-  const page = await open(browser, '/targets?view=table&selector=kind%3Decho')
+  const page = await open(browser, `/targets?view=table&selector=${encodeURIComponent(ECHOES)}`)
   await page.getByRole('link', { name: 'Run on these…' }).click()
-  await page.getByLabel('action', { exact: true }).selectOption({ label: 'echo.once' })
+  await page.getByRole('combobox', { name: 'action' }).selectOption({ label: 'echo.once' })
   await page.getByLabel('sleep_ms').fill('400')
-  await page.getByLabel('batch (20 or 10%)').fill('10')
-  await page.getByLabel('may fail (5 or 2%)').fill('5')
+  await page.getByRole('textbox', { name: 'batch (20 or 10%)' }).fill('10')
+  await page.getByRole('textbox', { name: 'may fail (5 or 2%)' }).fill('5')
   await page.getByRole('button', { name: 'Preview' }).click()
   const dialog = page.getByRole('dialog', { name: 'once on 40 targets' })
-  for (const words of ['kind=echo', 'stops after more than 5 failures', '4: 10, 10, 10, 10']) await dialog.getByText(words).first().waitFor()
+  for (const words of [ECHOES, 'stops after more than 5 failures', '4: 10, 10, 10, 10']) await dialog.getByText(words).first().waitFor()
   // It changes many: their number has to be typed.
   const start = dialog.getByRole('button', { name: 'Start on 40 targets' })
   assert.equal(await start.isDisabled(), true)

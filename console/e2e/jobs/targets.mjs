@@ -42,6 +42,7 @@ job('a tile of the drawing opens its target', {}, async (browser) => {
 })
 
 job('a selector of the command line selects the same targets', {}, async (browser) => {
+  browser.meant.push(/status of 422/)
   const page = await open(browser, '/targets?view=table')
   const selector = page.getByLabel('Selector', { exact: true })
   await selector.fill('kind=redfish,rack in (r01,r02)')
@@ -50,8 +51,6 @@ job('a selector of the command line selects the same targets', {}, async (browse
   await selector.fill('rack in (')
   await selector.press('Enter')
   await page.getByRole('alert').or(page.locator('.tone-bad')).first().waitFor()
-  browser.meant.push(/status of 400/)
-  browser.wrong.splice(0, browser.wrong.length, ...browser.wrong.filter((line) => !/status of 400/.test(line)))
 })
 
 job('an action is run from the page of its target and watched to its end', {}, async (browser) => {

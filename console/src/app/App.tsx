@@ -31,10 +31,10 @@ const client = new QueryClient({
   },
 })
 
-// Noticed by any request: who is logged in is asked again, and the login page shows itself.
+// Noticed by any request: who is logged in is asked again, and the login page shows itself. Not by that question itself:
+// asked anew each time it is refused, it would never come to an end.
 onUnauthenticated(() => {
-  client.setQueryData(SESSION_KEY, undefined)
-  void client.invalidateQueries({ queryKey: SESSION_KEY })
+  if (client.isFetching({ queryKey: SESSION_KEY }) === 0) void client.resetQueries({ queryKey: SESSION_KEY })
 })
 
 export function App() {

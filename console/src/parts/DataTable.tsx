@@ -106,6 +106,8 @@ export function DataTable<T>({ label, columns, pages, rowKey, onOpen, empty, hei
     if (event.target !== event.currentTarget || event.ctrlKey || event.metaKey || event.altKey) return
     const row = rows[active]
     if (event.key === 'Enter' && row !== undefined) {
+      // The same press would otherwise go on to the button that a dialog puts the focus on.
+      event.preventDefault()
       onOpen?.(row)
       return
     }

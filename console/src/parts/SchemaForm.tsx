@@ -2,7 +2,7 @@ import { useId } from 'react'
 import { useMessages } from '../app/messages'
 import { messages } from './messages'
 import { SafeText } from './SafeText'
-import { fieldKind, type FieldProblem, NULL, nullable, type Schema, type Typed } from './schema'
+import { fieldKind, type FieldProblem, NULL, nullable, own, type Schema, type Typed } from './schema'
 
 type Props = {
   schema: Schema
@@ -27,8 +27,8 @@ export function SchemaForm({ schema, typed, problems, tried, onChange }: Props) 
           name={name}
           schema={field}
           required={required.has(name)}
-          text={typed[name] ?? ''}
-          problem={tried ? problems[name] : undefined}
+          text={own(typed, name) ?? ''}
+          problem={tried ? own(problems, name) : undefined}
           onChange={(text) => onChange({ ...typed, [name]: text })}
         />
       ))}

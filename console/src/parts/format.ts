@@ -54,11 +54,17 @@ export function percent(part: number, whole: number): string {
   return `${share >= 10 || share === 0 ? Math.round(share * 10) / 10 : share.toFixed(1)}%`
 }
 
-const UNITS_SAID: Record<string, string> = { Cel: '°C', '{rev}/min': 'rpm', '1': '', By: 'B', 'By/s': 'B/s' }
+const UNITS_SAID = new Map([
+  ['Cel', '°C'],
+  ['{rev}/min', 'rpm'],
+  ['1', ''],
+  ['By', 'B'],
+  ['By/s', 'B/s'],
+])
 
 /** A unit of a reading as people write it; what is not known stays as the worker said it. Pure. */
 export function unitWord(unit: string | null | undefined): string {
-  return unit == null ? '' : (UNITS_SAID[unit] ?? unit)
+  return unit == null ? '' : (UNITS_SAID.get(unit) ?? unit)
 }
 
 /** A measured value for a narrow column: at most four digits that matter. */

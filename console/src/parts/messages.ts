@@ -23,7 +23,7 @@ export const messages = defineMessages({
     ja: '条件はコンマで区切り、すべてを満たすものを選びます。キーはラベル、フィールド (name, kind, zone, reachable, quarantined)、ファクトです。',
   },
   rowsLoaded: {
-    en: (n: string, more: boolean) => (more ? `${n} rows so far` : `${n} rows`),
+    en: (n: string, more: boolean) => (more ? `${n} rows so far` : n === '1' ? '1 row' : `${n} rows`),
     ja: (n: string, more: boolean) => (more ? `${n} 行まで読み込み` : `${n} 行`),
   },
   rowsFull: {

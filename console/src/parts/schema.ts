@@ -55,13 +55,18 @@ export function nullable(schema: Schema): boolean {
 /** The word for null in fields that take it. */
 export const NULL = 'null'
 
+/** What is kept under a name that a worker has chosen: `constructor` is one of them. Pure. */
+export function own<T>(kept: Record<string, T>, name: string): T | undefined {
+  return Object.hasOwn(kept, name) ? kept[name] : undefined
+}
+
 /** The parameters that the typed text means, or what is wrong by field. The server checks again and has the last word. Pure. */
 export function parameters(schema: Schema, typed: Typed): { params: Record<string, unknown>; problems: Record<string, FieldProblem> } {
   const params: Record<string, unknown> = {}
   const problems: Record<string, FieldProblem> = {}
   const required = new Set(schema.required ?? [])
   for (const [name, field] of Object.entries(schema.properties ?? {})) {
-    const text = typed[name] ?? ''
+    const text = own(typed, name) ?? ''
     if (text === '') {
       if (required.has(name)) problems[name] = { why: 'needed' }
       continue

@@ -88,7 +88,7 @@ export const words = defineMessages({
 /** The server's word for a state, in any case, as one that has a look; undefined when it is news to this console. */
 export function stateName(word: string): StateName | undefined {
   const name = word.toLowerCase()
-  return name in look ? (name as StateName) : undefined
+  return Object.hasOwn(look, name) ? (name as StateName) : undefined
 }
 
 export function lookOf(name: StateName | undefined): readonly [Tone, Shape] {

@@ -96,7 +96,9 @@ function standIn(code: number, keepLines: boolean): string | undefined {
   if (bidi !== undefined) return `⟦${bidi}⟧`
   const invisible = INVISIBLE[code]
   if (invisible !== undefined) return `⟦${invisible}⟧`
-  if (code >= 0xe0000 && code <= 0xe0fff) return `⟦U+${code.toString(16).toUpperCase()}⟧`
+  // Whatever else Unicode says is not to be drawn; marks that belong to a letter before them are counted by their caller.
+  const char = String.fromCodePoint(code)
+  if (/\p{DI}/u.test(char) && (code >= 0xe0000 || !/\p{M}/u.test(char))) return `⟦U+${code.toString(16).toUpperCase()}⟧`
   return undefined
 }
 

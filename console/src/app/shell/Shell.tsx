@@ -1,11 +1,11 @@
-import { useQueryClient } from '@tanstack/react-query'
 import { type ReactNode, useEffect, useMemo, useRef, useState } from 'react'
 import { NavLink, useLocation, useNavigate } from 'react-router'
-import { logOut, SESSION_KEY, useSession } from '../../api/session'
+import { logOut, useSession } from '../../api/session'
 import { Mark } from '../../parts/StateBadge'
 import { useAnswering } from '../connection'
 import { type Keys, useKeys } from '../keys'
 import { useMessages } from '../messages'
+import { useToasts } from '../toasts'
 import { Jump } from './Jump'
 import { KeysHelp } from './KeysHelp'
 import { Looks } from './Looks'
@@ -69,7 +69,7 @@ function Choices({ onHelp }: { onHelp: () => void }) {
   const t = useMessages(messages)
   const session = useSession()
   const answering = useAnswering()
-  const client = useQueryClient()
+  const { say } = useToasts()
   const role = session.data?.role
   return (
     <div className="choices">
@@ -90,10 +90,11 @@ function Choices({ onHelp }: { onHelp: () => void }) {
         <button
           type="button"
           onClick={() => {
-            void logOut().finally(() => {
-              client.clear()
-              void client.invalidateQueries({ queryKey: SESSION_KEY })
-            })
+            logOut().then(
+              // The page is loaded anew: nothing that this session has seen stays in memory.
+              () => location.assign(`${import.meta.env.BASE_URL}login`),
+              () => say(t.logOutNot, 'bad'),
+            )
           }}
         >
           {t.logOut}

@@ -28,6 +28,7 @@ export const messages = defineMessages({
   viewerMeans: { en: 'This session may look and change nothing', ja: 'このセッションは閲覧のみで、変更はできません' },
   operatorMeans: { en: 'This session may change things', ja: 'このセッションは変更できます' },
   logOut: { en: 'Log out', ja: 'ログアウト' },
+  logOutNot: { en: 'No answer: this session still stands', ja: '応答がなく、ログアウトできませんでした' },
   connected: { en: 'connected', ja: '接続中' },
   notConnected: { en: 'no answer', ja: '応答なし' },
   keys: { en: 'Keys', ja: 'キー操作' },

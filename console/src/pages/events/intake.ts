@@ -1,7 +1,7 @@
 import type { StreamEvent } from '../../api/stream'
 
 /** Events read in one turn; what comes faster is counted and not read. */
-export const READ_MAX = 100
+export const READ_MAX = 200
 
 /** What is counted while a stream is followed. */
 export type Counts = { came: number; notRead: number }

@@ -3,33 +3,16 @@ import { useMessages } from '../../app/messages'
 import { useSettings } from '../../app/settings'
 import type { components } from '../../api/openapi'
 import { count, duration } from '../../parts/format'
-import { Meter, type MeterPart } from '../../parts/Meter'
+import { Meter } from '../../parts/Meter'
+import { pathOf } from '../../parts/paths'
 import { SafeText } from '../../parts/SafeText'
 import { Mark, StateBadge } from '../../parts/StateBadge'
+import { words } from '../../parts/states'
 import { Time } from '../../parts/Time'
+import { over, runParts, spent } from '../runs/run'
 import { messages } from './messages'
 
 type Schemas = components['schemas']
-
-/** The page that shows `kind/name` as the server names objects. */
-export function pathOf(link: string): string | undefined {
-  const slash = link.indexOf('/')
-  const [kind, name] = [link.slice(0, slash), encodeURIComponent(link.slice(slash + 1))]
-  switch (kind) {
-    case 'target':
-      return `/targets/${name}`
-    case 'task':
-      return `/tasks/${name}`
-    case 'run':
-      return `/runs/${name}`
-    case 'worker':
-    case 'release':
-    case 'wee':
-      return `/workers/${kind === 'wee' ? 'wees/' : ''}${name}`
-    default:
-      return undefined
-  }
-}
 
 export function TroubleList({ trouble }: { trouble: Schemas['Trouble'][] }) {
   const t = useMessages(messages)
@@ -70,25 +53,16 @@ export function TroubleList({ trouble }: { trouble: Schemas['Trouble'][] }) {
   )
 }
 
-export function runParts(counts: Schemas['RunCounts']): MeterPart[] {
-  return [
-    { value: counts.done ?? 0, tone: 'ok', word: 'done' },
-    { value: counts.failed ?? 0, tone: 'bad', word: 'failed' },
-    { value: counts.unknown ?? 0, tone: 'odd', word: 'unknown' },
-    { value: (counts.cancelled ?? 0) + (counts.expired ?? 0), tone: 'warn', word: 'cancelled, expired' },
-    { value: counts.active ?? 0, tone: 'busy', word: 'active' },
-  ]
-}
-
 export function Runs({ runs }: { runs: Schemas['RunSeen'][] }) {
   const t = useMessages(messages)
+  const w = useMessages(words)
   return (
     <section className="part">
       <h2>{t.runs}</h2>
       {runs.length === 0 ? <p className="none dim">{t.runsNone}</p> : null}
       <ul className="entries">
         {runs.map((run) => {
-          const { done = 0, failed = 0, unknown = 0, cancelled = 0, expired = 0 } = run.counts
+          const lost = spent(run.counts)
           return (
             <li key={run.name}>
               <div className="entry-head">
@@ -101,10 +75,10 @@ export function Runs({ runs }: { runs: Schemas['RunSeen'][] }) {
                   {run.startedAt ? <Time at={run.startedAt} /> : null}
                 </span>
               </div>
-              <Meter label={run.name} parts={runParts(run.counts)} total={run.targets} />
+              <Meter label={run.name} parts={runParts(run.counts, w)} total={run.targets} />
               <p className="dim">
-                {t.doneOf(count(done + failed + unknown + cancelled + expired), count(run.targets))}
-                {failed + unknown > 0 ? <span className="tone-bad"> · {t.failures(failed + unknown)}</span> : null}
+                {t.doneOf(count(over(run.counts)), count(run.targets))}
+                {lost > 0 ? <span className="tone-bad"> · {t.failures(lost)}</span> : null}
                 {run.batches > 1 ? ` · ${t.batchOf(run.batch, run.batches)}` : ''}
                 {run.message ? (
                   <>

@@ -61,8 +61,8 @@ export function PromoteDialog({ release, version, onClose }: { release: Release;
       <fieldset className="modes">
         <legend>{t.how}</legend>
         {(['auto', 'share', 'shadow'] as const).map((each) => (
-          <label key={each} htmlFor={`${id}-${each}`}>
-            <input id={`${id}-${each}`} type="radio" name={`${id}-mode`} checked={mode === each} onChange={() => setMode(each)} />
+          <label key={each} htmlFor={`${id}-mode-${each}`}>
+            <input id={`${id}-mode-${each}`} type="radio" name={`${id}-mode`} checked={mode === each} onChange={() => setMode(each)} />
             <b>{t[`mode_${each}`]}</b>
             <span className="dim">{t[`mode_${each}_means`]}</span>
           </label>

@@ -90,13 +90,15 @@ export function WeePage() {
         {said ? (
           <section className="part">
             <h2>{t.isolation}</h2>
-            <ul className="isolation" role="list" aria-label={t.isolation} tabIndex={0}>
-              {said.isolation.map((line, at) => (
-                <li key={at}>
-                  <SafeText text={line} max={300} />
-                </li>
-              ))}
-            </ul>
+            <div className="isolation" role="region" aria-label={t.isolation} tabIndex={0}>
+              <ul>
+                {said.isolation.map((line, at) => (
+                  <li key={at}>
+                    <SafeText text={line} max={300} />
+                  </li>
+                ))}
+              </ul>
+            </div>
           </section>
         ) : null}
       </div>

@@ -6,9 +6,9 @@ import { useCursorPages } from '../../../api/pages'
 import { CommandHint } from '../../../parts/CommandHint'
 import { sengu } from '../../../parts/shell-words'
 import { Loading, Problem } from '../../../parts/Standing'
+import { changeWhat } from '../../events/seen'
 import type { Target } from '../target'
 import { messages } from './messages'
-import { recordChange } from './timeline'
 
 const PAGE = 20
 
@@ -29,10 +29,10 @@ function List({ target }: { target: Target }) {
   const where = { kind: 'Target', name: target.name, limit: PAGE }
   const pages = useCursorPages(['changes-of', target.name, target.revision], async (before, signal) => {
     const page = await request<components['schemas']['ChangesPage']>('GET', address('/v1/changes', { ...where, before }), undefined, signal)
-    const items = page.items.map((change) => recordChange(change.revision, change.op, target.revision))
+    const items = page.items.map((change) => ({ revision: change.revision, what: changeWhat(change) }))
     return { items, cursor: page.cursor == null ? null : String(page.cursor) }
   })
-  const words = { latest: t.changeLatest, status: t.changeStatus, earlier: t.changeEarlier, deleted: t.changeDeleted }
+  const words = { written: t.changeLatest, observed: t.changeStatus, since: t.changeEarlier, deleted: t.changeDeleted }
   return (
     <>
       <p className="dim small-print">{t.recordChangesHow}</p>

@@ -38,14 +38,3 @@ export function timeline(tasks: readonly Task[], moments: readonly Moment[], mor
   const all: Moment[] = [...tasks.map((task): Moment => ({ key: task.id, at: task.createdAt, is: 'task', task })), ...shown]
   return all.sort((a, b) => Date.parse(b.at) - Date.parse(a.at))
 }
-
-export type RecordChange = { revision: number; op: string; what: 'latest' | 'status' | 'earlier' | 'deleted' }
-
-/**
- * What a change of the record was, as far as can be told: records carry the revision of the last write of a person, and
- * whatever came after it is what sengu saw. Pure.
- */
-export function recordChange(revision: number, op: string, written: number | undefined): RecordChange {
-  const what = op === 'delete' ? 'deleted' : written === undefined || revision < written ? 'earlier' : revision === written ? 'latest' : 'status'
-  return { revision, op, what }
-}

@@ -1,1 +1,0 @@
-import{d as e,f as t,p as n,t as r,v as i}from"./Standing-DdUn7Al-.js";var a=t({title:{en:`System`,ja:`システム`}}),o=i();function s(){let t=n(a);return e(t.title),(0,o.jsxs)(`section`,{className:`page`,children:[(0,o.jsx)(`h1`,{children:t.title}),(0,o.jsx)(r,{})]})}export{s as default};
