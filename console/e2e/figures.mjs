@@ -182,7 +182,7 @@ async function watch(rig, signal) {
   const headers = { authorization: `Bearer ${rig.tokenOf('viewer')}` }
   try {
     const reply = await fetch(`${rig.origin}/v1/overview/watch`, { headers, signal })
-    for await (const _ of reply.body);
+    await reply.body.pipeTo(new WritableStream())
   } catch (error) {
     if (!signal.aborted) throw error
   }
