@@ -1,5 +1,5 @@
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
-import { lazy, type ReactNode, Suspense } from 'react'
+import { type ReactNode, Suspense } from 'react'
 import { BrowserRouter, Link, Navigate, Route, Routes, useLocation } from 'react-router'
 import { onUnauthenticated } from '../api/client'
 import { ApiProblem, asProblem } from '../api/problem'
@@ -7,18 +7,19 @@ import { SESSION_KEY, useSession } from '../api/session'
 import Login from '../pages/login/Login'
 import { Loading, Unavailable } from '../parts/Standing'
 import { useMessages } from './messages'
+import { part } from './part'
 import { Guarded } from './shell/Guarded'
 import { messages } from './shell/messages'
 import { Shell } from './shell/Shell'
 import { ToastProvider } from './toasts'
 
-const Overview = lazy(() => import('../pages/overview/Overview'))
-const Targets = lazy(() => import('../pages/targets/Targets'))
-const Runs = lazy(() => import('../pages/runs/Runs'))
-const Workers = lazy(() => import('../pages/workers/Workers'))
-const Tasks = lazy(() => import('../pages/tasks/Tasks'))
-const Events = lazy(() => import('../pages/events/Events'))
-const System = lazy(() => import('../pages/system/System'))
+const Overview = part(() => import('../pages/overview/Overview'))
+const Targets = part(() => import('../pages/targets/Targets'))
+const Runs = part(() => import('../pages/runs/Runs'))
+const Workers = part(() => import('../pages/workers/Workers'))
+const Tasks = part(() => import('../pages/tasks/Tasks'))
+const Events = part(() => import('../pages/events/Events'))
+const System = part(() => import('../pages/system/System'))
 
 const client = new QueryClient({
   defaultOptions: {

@@ -44,5 +44,10 @@ export const messages = defineMessages({
   keyTiles: { en: 'move between tiles', ja: 'タイル間を移動' },
   toOverview: { en: 'To the overview', ja: '概要へ' },
   notFound: { en: 'There is no such page', ja: 'そのページはありません' },
+  notLoaded: { en: 'This page could not be loaded', ja: 'このページを読み込めませんでした' },
+  notLoadedWhy: {
+    en: 'sengu does not answer, or it is another version now. Try again loads the console anew.',
+    ja: 'sengu が応答しないか、別のバージョンになりました。再試行するとコンソールを読み込み直します。',
+  },
   defect: { en: 'This page ran into a defect of the console', ja: 'コンソールの不具合でこのページを表示できません' },
 })

@@ -104,7 +104,7 @@ function Engines({ version, answers }: { version: Version; answers: boolean }) {
             </dd>
             <dt>{t.state}</dt>
             <dd>
-              <Well well={interconnect.connected} yes={t.connected} no={t.notConnected} />
+              <Well well={answers && interconnect.connected} yes={t.connected} no={answers ? t.notConnected : t.notKnown} />
             </dd>
             {interconnect.since ? (
               <>

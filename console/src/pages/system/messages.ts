@@ -15,6 +15,7 @@ export const messages = defineMessages({
   state: { en: 'state', ja: '状態' },
   connected: { en: 'connected', ja: '接続中' },
   notConnected: { en: 'not connected', ja: '切断' },
+  notKnown: { en: 'not known now', ja: '現在は不明' },
   since: { en: 'since', ja: '開始' },
   reason: { en: 'reason', ja: '理由' },
   store: { en: 'Store', ja: 'ストア' },
