@@ -44,7 +44,7 @@ export default ts.config(
     files: ['e2e/**/*.mjs'],
     languageOptions: {
       globals: Object.fromEntries(
-        ['addEventListener', 'document', 'fetch', 'localStorage', 'location', 'performance', 'requestAnimationFrame', 'sessionStorage', 'setTimeout', 'window'].map(
+        ['AbortController', 'Buffer', 'WritableStream', 'addEventListener', 'document', 'fetch', 'localStorage', 'location', 'performance', 'requestAnimationFrame', 'sessionStorage', 'setTimeout', 'window'].map(
           (name) => [name, 'readonly'],
         ),
       ),

@@ -20,7 +20,6 @@ export function compressed(): Plugin {
     // Not as the bundle is closed: that comes after a build that failed, too, and hides why.
     writeBundle: {
       order: 'post',
-      sequential: true,
       handler() {
         for (const path of files(outDir)) {
           if (!TEXT.test(path) || statSync(path).size < WORTH_IT_BYTES) continue

@@ -137,7 +137,7 @@ function paintedFor(duration) {
 async function cost(rig) {
   const rounds = { alone: [], watched: [] }
   await burst(rig, 5_000)
-  for (let round = 0; round < 4; round++) {
+  for (let round = 0; round < 5; round++) {
     rounds.alone.push(await burst(rig, 20_000))
     const away = new AbortController()
     const tabs = Array.from({ length: TABS }, () => watch(rig, away.signal))
@@ -153,6 +153,28 @@ async function cost(rig) {
     `${rate(rounds.alone).toFixed(0)} tasks/s alone, ${rate(rounds.watched).toFixed(0)} with ${TABS} overviews (${lost.toFixed(1)} % less; wanted: at most 5 %); ` +
       `CPU per task ${cpu(rounds.alone).toFixed(0)} and ${cpu(rounds.watched).toFixed(0)} µs`,
   )
+  await share(rig)
+}
+
+/** At a rate that leaves it time to rest: how much of one core the server uses. */
+async function share(rig) {
+  const all = { alone: [], watched: [] }
+  for (let round = 0; round < 3; round++) {
+    for (const how of ['alone', 'watched']) {
+      const away = new AbortController()
+      const tabs = how === 'alone' ? [] : Array.from({ length: TABS }, () => watch(rig, away.signal))
+      const stop = await tasksPerSecond(rig, RATE)
+      await pause(2_000)
+      const [cpu, begun] = [cpuMicros(), Date.now()]
+      await pause(8_000)
+      all[how].push((cpuMicros() - cpu) / (Date.now() - begun) / 10)
+      await stop()
+      away.abort()
+      await Promise.all(tabs)
+    }
+  }
+  const of = (numbers) => `${median(numbers).toFixed(1)} %`
+  tell('cost', `at ${count(RATE)} tasks/s the server uses ${of(all.alone)} of a core alone, ${of(all.watched)} with ${TABS} overviews`)
 }
 
 /** An overview that is open: what a tab reads, without the tab. */
@@ -160,7 +182,7 @@ async function watch(rig, signal) {
   const headers = { authorization: `Bearer ${rig.tokenOf('viewer')}` }
   try {
     const reply = await fetch(`${rig.origin}/v1/overview/watch`, { headers, signal })
-    for await (const _ of reply.body);
+    await reply.body.pipeTo(new WritableStream())
   } catch (error) {
     if (!signal.aborted) throw error
   }

@@ -115,11 +115,13 @@ export async function profile({ width = 1280, height = 800, theme = 'dark', lang
   return Object.assign(context, { wrong, meant })
 }
 
+const OF_THE_FILE = new Set(['content-type', 'content-encoding', 'content-length'])
+
 /** A file of that build, with the headers that the program gives. */
 async function fromDist(route) {
   const path = new URL(route.request().url()).pathname.slice('/console/'.length)
   const served = await route.fetch({ url: `${origin}/console/` })
-  const { 'content-type': _, 'content-encoding': __, 'content-length': ___, ...headers } = served.headers()
+  const headers = Object.fromEntries(Object.entries(served.headers()).filter(([name]) => !OF_THE_FILE.has(name)))
   await route.fulfill({ headers, path: join(DIST, /\.\w+$/.test(path) ? path : 'index.html') })
 }
 
