@@ -143,6 +143,16 @@ export async function open(context, path) {
   return page
 }
 
+/** Does `work` with each of `all`, on two pages side by side: much of it is waiting. */
+export async function onPages(context, all, work) {
+  const left = [...all]
+  const lane = async () => {
+    const page = await context.newPage()
+    for (let each = left.shift(); each !== undefined; each = left.shift()) await work(page, each)
+  }
+  await Promise.all([lane(), lane()])
+}
+
 /** There is a heading, and nothing is being loaded. */
 export async function stands(page) {
   await page.locator('h1').first().waitFor()

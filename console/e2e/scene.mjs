@@ -29,6 +29,7 @@ async function promoted() {
   await api('POST', '/v1/releases/redfish/promote', { version: '1.5.0', share: '60%', replace: true })
   await until('a cell has gone back', async () => {
     await run({ action: 'observe', selector: 'kind=redfish', timeout: '3s' })
-    return (await api('GET', '/v1/records/Release/redfish')).status.held.length > 0
+    const { held, history } = (await api('GET', '/v1/records/Release/redfish')).status
+    return (held ?? []).length > 0 || history.at(-1).what === 'rolled-back'
   })
 }

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { job } from '../job.mjs'
 import { everyPage } from '../pages.mjs'
-import { at, until } from '../rig.mjs'
+import { at, onPages, until } from '../rig.mjs'
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const DESK = { width: 1280, height: 800 }
@@ -17,29 +17,28 @@ job('no page and no dialog breaks a rule of WCAG 2.2 A or AA in either theme, is
   browser.meant.push(/status of 404/)
   await browser.addInitScript({ content: AXE })
   const broken = []
-  const page = await browser.newPage()
-  const look = async (name) => {
+  const look = async (page, name) => {
     await page.emulateMedia({ colorScheme: 'dark' })
     broken.push(...(await violations(page, `${name}, dark`, { runOnly: { type: 'tag', values: RULES } })))
     // Only colours are others in the other theme.
     await page.emulateMedia({ colorScheme: 'light' })
     broken.push(...(await violations(page, `${name}, light`, { runOnly: ['color-contrast'] })))
   }
-  for (const [name, path] of [['login', '/login'], ...(await everyPage())]) {
+  await onPages(browser, [['login', '/login'], ...(await everyPage())], async (page, [name, path]) => {
     await page.goto(at(path))
     await settled(page)
-    await look(name)
+    await look(page, name)
     await page.setViewportSize(PHONE)
     broken.push(...(await wider(page, name)), ...(await hinted(page, name)))
     await page.setViewportSize(DESK)
-  }
-  for (const [path, ...buttons] of DIALOGS) {
+  })
+  await onPages(browser, DIALOGS, async (page, [path, ...buttons]) => {
     await page.goto(at(path))
     await settled(page)
     for (const button of buttons) await page.getByRole('button', { name: button, disabled: false }).last().click()
     await page.getByRole('dialog').getByRole('button').last().waitFor()
-    await look(`${path} ${buttons.at(-1)}`)
-  }
+    await look(page, `${path} ${buttons.at(-1)}`)
+  })
   assert.deepEqual(broken, [])
 })
 
@@ -63,14 +62,13 @@ async function violations(page, where, rules) {
 
 job('no page is wider than a phone, in Japanese as in English', { look: { ...PHONE, language: 'ja', theme: 'light' } }, async (browser) => {
   browser.meant.push(/status of 404/)
-  const page = await browser.newPage()
   const wide = []
-  for (const [name, path] of await everyPage()) {
+  await onPages(browser, await everyPage(), async (page, [name, path]) => {
     await page.goto(at(path))
     await settled(page)
     wide.push(...(await wider(page, name)))
     assert.equal(await page.locator('html').getAttribute('lang'), 'ja')
-  }
+  })
   assert.deepEqual(wide, [])
 })
 
@@ -83,7 +81,9 @@ async function wider(page, name) {
 async function hinted(page, name) {
   if (UNHINTED.includes(name)) return []
   await page.locator('details.hint summary').first().click()
-  const [command, call] = await page.locator('details.hint[open] .hint-line code').allInnerTexts()
+  const lines = page.locator('details.hint[open] .hint-line code')
+  await lines.nth(1).waitFor()
+  const [command, call] = await lines.allInnerTexts()
   return /^sengu /.test(command) && /^curl /.test(call) ? [] : [`${name}: ${command} / ${call}`]
 }
 

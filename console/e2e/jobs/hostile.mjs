@@ -1,7 +1,7 @@
 // Names, labels, answers and log lines are chosen by others. They are shown, and nothing else ever comes of them.
 import assert from 'node:assert/strict'
 import { job } from '../job.mjs'
-import { api, apply, at, open, run, until } from '../rig.mjs'
+import { api, apply, at, onPages, open, run, until } from '../rig.mjs'
 
 const SCRIPT = '<script>hit=1;alert(1)</script><img src=x onerror="hit=1;alert(2)"><a href="javascript:alert(3)">x</a>'
 const RTL = 'abc\u202Egnp.exe\u2066\u200F\u061C'
@@ -49,14 +49,13 @@ job('hostile names, labels, answers and log lines are shown and do nothing', {},
   ]
   // A question that cannot be answered is answered so; the page says it.
   browser.meant.push(/status of 4(00|04|22)/)
-  const page = await browser.newPage()
-  for (const path of pages) {
+  await onPages(browser, pages, async (page, path) => {
     await page.setViewportSize({ width: 1280, height: 800 })
     await visit(page, path)
     await harmless(page, path)
     await page.setViewportSize({ width: 390, height: 800 })
     await harmless(page, `${path}, narrow`)
-  }
+  })
   // All of it is there to be read.
   const said = await open(browser, `/tasks/${task.id}`)
   await said.getByText(SCRIPT).first().waitFor()
