@@ -30,7 +30,7 @@ fn people_do_the_main_job_of_every_page_in_a_browser() {
         .env("SENGU_E2E_OUT", target.join("console-e2e"))
         .stdin(Stdio::null());
     let mut jobs = Jobs(jobs.spawn().expect("node starts"));
-    let status = until("the jobs are done", s(240), || jobs.0.try_wait().unwrap());
+    let status = until("the jobs are done", s(280), || jobs.0.try_wait().unwrap());
     let pictures = target.join("console-e2e");
     assert!(
         status.success(),

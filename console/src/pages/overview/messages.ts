@@ -6,7 +6,7 @@ export const messages = defineMessages({
   notLive: { en: 'not live', ja: '更新停止' },
   asOf: { en: 'as of', ja: '時点' },
   trouble: { en: 'Needs attention', ja: '要対応' },
-  troubleNone: { en: 'Nothing needs attention', ja: '要対応の項目はありません' },
+  troubleNone: { en: 'sengu itself works as it should', ja: 'sengu 自体は正常に動作しています' },
   targets: { en: 'Targets', ja: 'ターゲット' },
   all: { en: 'all', ja: '全体' },
   kind: { en: 'kind', ja: '種類' },
