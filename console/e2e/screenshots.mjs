@@ -16,7 +16,7 @@ const LOOKS = [
 ]
 /** A phone: each page once, the looks in turn. */
 const NARROW = LOOKS.map((look) => ({ ...look, width: 390, height: 844 }))
-const QUALITY = 45
+const QUALITY = 30
 
 const { halfway } = await scene()
 const pages = (await everyPage()).map(([name, path]) => (name === 'run' ? [name, `/runs/${halfway}`] : [name, path]))
