@@ -20,8 +20,8 @@ const NATS: &str = "/usr/sbin/nats-server";
 struct Engine {
     name: &'static str,
     config: String,
-    /// The example that prints the raw rate, its package and address.
-    raw: Option<(&'static str, String)>,
+    /// The package of the example that prints the raw rate, and the address that it wants.
+    raw: Option<(&'static str, Option<String>)>,
     wanted: Wanted,
     /// The same beside the raw rate.
     beside_raw: Wanted,
@@ -48,7 +48,7 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         let figure = format!("durable no-op tasks, {}", engine.name);
         report.figure(&figure, engine.wanted, per_s, "/s");
         if let Some((package, address)) = &engine.raw {
-            let rates = raw(report, package, address);
+            let rates = raw(report, package, address.as_deref());
             let figure = format!(
                 "the same beside what the client of {} does by itself",
                 engine.name
@@ -71,11 +71,12 @@ fn load(bench: &Bench, engine: &Engine, report: &mut Report, name: &str, n: usiz
 }
 
 /// What the engine's client does by itself, in the lines of the driver's own example; the rates that they tell.
-fn raw(report: &mut Report, package: &str, address: &str) -> Vec<f64> {
+fn raw(report: &mut Report, package: &str, address: Option<&str>) -> Vec<f64> {
     let mut rates = Vec::new();
     let ran = Command::new(env!("CARGO"))
         .args(["run", "--release", "--quiet", "--package", package])
-        .args(["--example", "rate", "--", address])
+        .args(["--example", "rate", "--"])
+        .args(address)
         .output();
     match ran {
         Ok(ran) if ran.status.success() => {
@@ -170,7 +171,8 @@ fn nats(bench: &Bench) -> Result<Engine, String> {
     Ok(Engine {
         name: "NATS",
         config: nats.config(),
-        raw: Some(("sengu-broker-nats", nats.address())),
+        // On a server of its own.
+        raw: Some(("sengu-broker-nats", None)),
         wanted: Wanted::AtLeast(8_000.0),
         beside_raw: Wanted::Nothing,
         _processes: vec![nats.process],
@@ -243,7 +245,7 @@ fn rabbitmq(bench: &Bench) -> Result<Engine, String> {
             config: format!(
                 "[interconnect]\nurl = \"{address}\"\nresults = \"mqtt://127.0.0.1:{mqtt_port}\"\n"
             ),
-            raw: Some(("sengu-broker-amqp", address)),
+            raw: Some(("sengu-broker-amqp", Some(address))),
             wanted: Wanted::Nothing,
             beside_raw: Wanted::AtLeast(0.5),
             _processes: vec![server, names, mqtt],
