@@ -57,8 +57,11 @@ enum What {
 
 impl Feed {
     fn look_whether_read(&mut self) {
+        if self.first_read {
+            return;
+        }
         let read = |cursor: &Cursor| cursor.read || !cursor.behind;
-        self.first_read |= self.ready && self.cursors.values().all(read);
+        self.first_read = self.ready && self.cursors.values().all(read);
     }
 
     /// Tasks from `from` on are in the store and not in memory.

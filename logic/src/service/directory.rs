@@ -5,31 +5,33 @@
 use super::wees;
 use crate::clock;
 use crate::core::Shared;
+use bytes::Bytes;
 use sengu_interconnect::BrokerError;
 use sengu_interconnect::contact::Contact;
 use sengu_model::limits;
 use sengu_model::wire::envelope::{LOGIC, LogicAnnouncement, VERSION};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// All is said again after this long, in milliseconds: a version that a broker has mislaid would be offered to nobody
-/// until the next release.
-const SAY_AGAIN_MS: u64 = 60_000;
+/// Where versions are offered.
+const WORKERS: &str = "worker/";
+/// The directory is looked at after this long, in milliseconds, and what is not there is said again: a version that a
+/// broker has mislaid would be offered to nobody until the next release.
+const LOOK_EVERY_MS: u64 = 60_000;
 
 pub async fn run(shared: Arc<Shared>) {
     let mut contact = shared.broker.contact();
     let mut beat = tokio::time::interval(Duration::from_millis(limits::BEAT_MS));
     let mut said = false;
-    let mut again_at = Instant::now();
+    let mut look_at = Instant::now();
     loop {
-        said &= Instant::now() < again_at;
         if *contact.borrow_and_update() == Contact::There {
             let told = async {
-                if !said {
-                    say_all(&shared).await?;
-                    again_at = Instant::now() + Duration::from_millis(SAY_AGAIN_MS);
+                if !said || Instant::now() >= look_at {
+                    say_all(&shared, said).await?;
+                    look_at = Instant::now() + Duration::from_millis(LOOK_EVERY_MS);
                 }
                 say_alive(&shared).await
             };
@@ -54,32 +56,34 @@ pub async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Says all, and takes away what is not said any more.
-async fn say_all(shared: &Arc<Shared>) -> Result<(), BrokerError> {
-    let offers = shared.offered.lock().clone();
-    let mut wanted: BTreeSet<String> = offers.keys().cloned().collect();
-    for (key, body) in offers {
-        shared.broker.retain(key, Some(body)).await?;
+/// Says all, or, when all was `said` before, what is not there as it should be; takes away what is not said any more.
+async fn say_all(shared: &Arc<Shared>, said: bool) -> Result<(), BrokerError> {
+    let mut there: BTreeMap<String, Option<Bytes>> = BTreeMap::new();
+    for prefix in [WORKERS, wees::SPECS] {
+        let mut directory = shared.broker.directory(prefix.to_owned()).await?;
+        there.extend(directory.next().await?);
     }
-    let names: Vec<String> = {
+    let mut keys: BTreeSet<String> = there.keys().cloned().collect();
+    keys.extend(shared.offered.lock().keys().cloned());
+    {
         let inventory = shared.inventory.read();
         let wees = inventory.others_of("Wee");
-        wees.map(|(name, _)| name.to_owned()).collect()
-    };
-    for name in names {
-        wanted.insert(format!("{}{name}", wees::SPECS));
-        wees::tell(shared, &name, wees::spec_of(shared, &name)).await?;
+        keys.extend(wees.map(|(name, _)| format!("{}{name}", wees::SPECS)));
     }
-    for prefix in ["worker/", wees::SPECS] {
-        let mut directory = shared.broker.directory(prefix.to_owned()).await?;
-        for (key, value) in directory.next().await? {
-            // Versions may have been offered while this was read.
-            let known = wanted.contains(&key) || shared.offered.lock().contains_key(&key);
-            if value.is_some() && !known {
-                tracing::info!(key, "left by an earlier life; taken away");
-                shared.broker.retain(key, None).await?;
-            }
+    for key in keys {
+        // As it is now: it may be said anew by others meanwhile.
+        let wanted = match key.strip_prefix(wees::SPECS) {
+            Some(name) => wees::said(wees::spec_of(shared, name)),
+            None => shared.offered.lock().get(&key).cloned(),
+        };
+        let stands = there.get(&key).cloned().flatten() == wanted;
+        if stands && (said || wanted.is_none()) {
+            continue;
         }
+        if wanted.is_none() {
+            tracing::info!(key, "left by an earlier life; taken away");
+        }
+        shared.broker.retain(key, wanted).await?;
     }
     Ok(())
 }

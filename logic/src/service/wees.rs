@@ -5,6 +5,7 @@ use crate::core::{Logic, Shared};
 use crate::dispatch::route::Windows;
 use crate::dispatch::{Handle, Input};
 use crate::records::{not_found, store_problem};
+use bytes::Bytes;
 use sengu_interconnect::contact::Contact;
 use sengu_interconnect::{BrokerError, Message, Queue};
 use sengu_model::problem::{Code, Problem};
@@ -167,10 +168,14 @@ pub fn spec_of(shared: &Shared, name: &str) -> WeeSpec {
 /// # Errors
 /// The broker's.
 pub(super) async fn tell(shared: &Shared, name: &str, spec: WeeSpec) -> Result<(), BrokerError> {
+    let key = format!("{SPECS}{name}");
+    shared.broker.retain(key, said(spec)).await
+}
+
+/// What stands in the directory for it; of the usual, nothing.
+pub(super) fn said(spec: WeeSpec) -> Option<Bytes> {
     let wanted = spec != WeeSpec::default();
-    let body = serde_json::to_vec(&spec).unwrap_or_default();
-    let value = wanted.then(|| body.into());
-    shared.broker.retain(format!("{SPECS}{name}"), value).await
+    wanted.then(|| serde_json::to_vec(&spec).unwrap_or_default().into())
 }
 
 impl Logic {
