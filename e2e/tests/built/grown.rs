@@ -30,9 +30,13 @@ pub fn active(logic: &Instance) {
     });
 }
 
-fn wees(logic: &Instance) -> Vec<Wee> {
+/// Two execution environments, the first of which joins by `url` if there is one.
+pub fn wees(logic: &Instance, url: Option<&str>) -> Vec<Wee> {
     active(logic);
     let mut wees = vec![Wee::prepare(logic, "one"), Wee::prepare(logic, "two")];
+    if let Some(url) = url {
+        wees[0].join = wees[0].edited_join(logic, "url", url);
+    }
     wees.iter_mut().for_each(Wee::up);
     for wee in &mut wees {
         wee.joined(logic);
@@ -41,18 +45,18 @@ fn wees(logic: &Instance) -> Vec<Wee> {
 }
 
 /// Runs of every effect go on while `fault` happens.
-fn through(config: &str, fault: impl FnOnce()) {
+pub fn through(config: &str, fault: impl FnOnce(&mut Instance)) {
     let mut fleet = devices();
     let mut logic = logic(config);
     logic.up();
-    let _wees = wees(&logic);
+    let _wees = wees(&logic, None);
     fleet.apply(&logic);
     let runs = begin(&logic);
     std::thread::sleep(Duration::from_millis(300 + Dice::new().below(900)));
-    fault();
+    fault(&mut logic);
     // While the store was away it could not be sure to be the active one, and said so.
     active(&logic);
-    let over = finish(&logic, runs, s(150));
+    let over = finish(&logic, runs, s(200));
     honest(&logic, &mut fleet, &over);
 }
 
@@ -67,7 +71,7 @@ fn bounce(server: &mut Server) {
 fn over_nats_that_is_killed_and_comes_back() {
     let mut nats = Server::nats();
     let config = format!("[interconnect]\nurl = \"nats://127.0.0.1:{}\"\n", nats.port);
-    through(&config, || bounce(&mut nats));
+    through(&config, |_| bounce(&mut nats));
 }
 
 #[test]
@@ -77,7 +81,7 @@ fn over_mqtt_that_is_killed_and_comes_back() {
         "[interconnect]\nurl = \"mqtt://127.0.0.1:{}\"\n",
         broker.port
     );
-    through(&config, || bounce(&mut broker));
+    through(&config, |_| bounce(&mut broker));
 }
 
 #[test]
@@ -92,7 +96,7 @@ fn over_rabbitmq_and_mqtt_with_followers_and_a_broker_that_is_killed() {
     let mut fleet = devices();
     let mut logic = logic(&config);
     logic.up();
-    let _wees = wees(&logic);
+    let _wees = wees(&logic, None);
     fleet.apply(&logic);
     let runs = begin(&logic);
     let told = follower.next(s(30));
@@ -112,7 +116,7 @@ fn on_postgresql_that_is_killed_and_comes_back() {
         "[store]\nurl = \"postgres://sengu@127.0.0.1:{}/postgres\"\n",
         postgres.port
     );
-    through(&config, || bounce(&mut postgres));
+    through(&config, |_| bounce(&mut postgres));
 }
 
 /// An active role and one that stands by, on one database and one broker.
@@ -171,7 +175,7 @@ fn takes_over(standby: &Instance) -> Duration {
 fn a_standby_takes_over_from_an_active_role_that_dies() {
     let mut pair = pair();
     let mut fleet = devices();
-    let _wees = wees(&pair.active);
+    let _wees = wees(&pair.active, None);
     fleet.apply(&pair.active);
     let runs = begin(&pair.active);
     std::thread::sleep(Duration::from_millis(300 + Dice::new().below(900)));
@@ -190,7 +194,7 @@ fn an_active_role_that_was_paused_does_no_harm_when_it_wakes_up() {
     use rustix::process::Signal;
     let mut pair = pair();
     let mut fleet = devices();
-    let _wees = wees(&pair.active);
+    let _wees = wees(&pair.active, None);
     fleet.apply(&pair.active);
     let runs = begin(&pair.active);
     std::thread::sleep(Duration::from_millis(300 + Dice::new().below(900)));

@@ -23,19 +23,32 @@ pub fn devices() -> Fleet {
         .with("snmp", PDUS, &["--latency-ms", "20"])
 }
 
+pub const RUNS: usize = ACTIONS.len();
+const ACTIONS: [&str; 4] = ["power.set", "power.cycle", "exec", "outlet.cycle"];
+
 /// One run per effect: idempotent, probe, once (answered at once, and slowly).
 pub fn begin(sengu: &Instance) -> Vec<(String, &'static str)> {
-    let specs = [
-        json!({"action": "power.set", "params": {"state": "forceOff"}, "selector": "kind=redfish,rack in (r01,r02,r03,r04)", "batch": "50%"}),
-        json!({"action": "power.cycle", "selector": "kind=redfish,rack in (r05,r06,r07)", "batch": "25%"}),
-        json!({"action": "exec", "params": {"command": "sleep 0.4"}, "selector": "kind=ssh", "batch": "17%"}),
-        json!({"action": "outlet.cycle", "params": {"outlet": 2}, "selector": "kind=snmp", "batch": "50%"}),
-    ];
-    let begin = |(spec, action)| (sengu.run(&spec), action);
-    specs.into_iter().zip(ACTIONS).map(begin).collect()
+    (0..RUNS).map(|number| begin_one(sengu, number)).collect()
 }
 
-const ACTIONS: [&str; 4] = ["power.set", "power.cycle", "exec", "outlet.cycle"];
+/// One of them. Each has targets of its own.
+pub fn begin_one(sengu: &Instance, number: usize) -> (String, &'static str) {
+    let spec = match number {
+        0 => {
+            json!({"action": "power.set", "params": {"state": "forceOff"}, "selector": "kind=redfish,rack in (r01,r02,r03,r04)", "batch": "50%"})
+        }
+        1 => {
+            json!({"action": "power.cycle", "selector": "kind=redfish,rack in (r05,r06,r07)", "batch": "25%"})
+        }
+        2 => {
+            json!({"action": "exec", "params": {"command": "sleep 0.4"}, "selector": "kind=ssh", "batch": "17%"})
+        }
+        _ => {
+            json!({"action": "outlet.cycle", "params": {"outlet": 2}, "selector": "kind=snmp", "batch": "50%"})
+        }
+    };
+    (sengu.run(&spec), ACTIONS[number])
+}
 
 pub fn finish(sengu: &Instance, runs: Vec<(String, &'static str)>, limit: Duration) -> Vec<Over> {
     let end = Instant::now() + limit;

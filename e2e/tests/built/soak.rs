@@ -1,9 +1,8 @@
 //! For as long as one likes: runs of every effect on PostgreSQL and NATS, each through two faults at once that dice
 //! choose; the first one with a broker that is away for ten minutes.
 
-use crate::grown::logic;
+use crate::grown::{active, logic, wees};
 use crate::kills::{begin, devices, finish, honest};
-use crate::wires::wees;
 use sengu_e2e::servers::Server;
 use sengu_e2e::wire::{Fault, Wire};
 use sengu_e2e::{Dice, Wee, s};
@@ -73,7 +72,7 @@ fn one(long: bool) {
         std::thread::sleep(time);
         wires.iter().for_each(|wire| wire.set(Fault::Whole));
     }
-    crate::grown::active(&logic);
+    active(&logic);
     let over = finish(&logic, runs, LIMIT);
     honest(&logic, &mut fleet, &over);
 }

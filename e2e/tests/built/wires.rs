@@ -1,11 +1,11 @@
 //! Networks that are slow, one-way or away, engines that are full or have no place left, clocks that step, and two of
 //! it at once, on roles in processes of their own. The twins count what really happened.
 
-use crate::grown::{active, logic};
-use crate::kills::{begin, devices, finish, honest};
+use crate::grown::{self, active, logic, wees};
+use crate::kills::{RUNS, begin_one, devices, finish, honest};
 use sengu_e2e::servers::Server;
 use sengu_e2e::wire::{Fault, Wire};
-use sengu_e2e::{Dice, Instance, Wee, s};
+use sengu_e2e::{Dice, Wee, s};
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -18,30 +18,21 @@ fn nats_at(port: u16) -> String {
     format!("nats://127.0.0.1:{port}")
 }
 
-/// Two execution environments, the first of which joins by `url`.
-pub fn wees(logic: &Instance, url: Option<&str>) -> Vec<Wee> {
-    active(logic);
-    let mut wees = vec![Wee::prepare(logic, "one"), Wee::prepare(logic, "two")];
-    if let Some(url) = url {
-        wees[0].join = wees[0].edited_join(logic, "url", url);
-    }
-    wees.iter_mut().for_each(Wee::up);
-    for wee in &mut wees {
-        wee.joined(logic);
-    }
-    wees
-}
-
-/// Runs of every effect go on while `fault` happens; the first environment joins by `url`.
-fn through(config: &str, url: Option<&str>, fault: impl FnOnce(&mut Instance)) {
+/// Before each fault a run of another effect begins, so that each one meets work in hand; the first environment joins by
+/// `url` if there is one.
+fn through(config: &str, url: Option<&str>, faults: [&mut dyn FnMut(); RUNS]) {
     let mut fleet = devices();
     let mut logic = logic(config);
     logic.up();
     let _wees = wees(&logic, url);
     fleet.apply(&logic);
-    let runs = begin(&logic);
-    std::thread::sleep(Duration::from_millis(300 + Dice::new().below(900)));
-    fault(&mut logic);
+    let mut runs = Vec::new();
+    for (number, fault) in faults.into_iter().enumerate() {
+        active(&logic);
+        runs.push(begin_one(&logic, number));
+        std::thread::sleep(Duration::from_millis(100 + Dice::new().below(400)));
+        fault();
+    }
     active(&logic);
     let over = finish(&logic, runs, LIMIT);
     honest(&logic, &mut fleet, &over);
@@ -52,12 +43,13 @@ fn one_way_cuts_between_logic_and_nats_and_between_one_environment_and_nats() {
     let nats = Server::nats();
     let (to_logic, to_wee) = (Wire::to(nats.port), Wire::to(nats.port));
     let config = format!("[interconnect]\nurl = \"{}\"\n", nats_at(to_logic.port));
-    through(&config, Some(&nats_at(to_wee.port)), |_| {
-        to_logic.suffers(Fault::Mute, s(6));
-        to_wee.suffers(Fault::Mute, s(6));
-        to_logic.suffers(Fault::Deaf, s(6));
-        to_wee.suffers(Fault::Deaf, s(6));
-    });
+    let faults: [&mut dyn FnMut(); RUNS] = [
+        &mut || to_logic.suffers(Fault::Mute, s(6)),
+        &mut || to_wee.suffers(Fault::Mute, s(6)),
+        &mut || to_logic.suffers(Fault::Deaf, s(6)),
+        &mut || to_wee.suffers(Fault::Deaf, s(6)),
+    ];
+    through(&config, Some(&nats_at(to_wee.port)), faults);
 }
 
 #[test]
@@ -68,18 +60,27 @@ fn a_rabbitmq_that_answers_after_5_s_then_has_no_memory_then_is_killed() {
         "[interconnect]\nurl = \"amqp://guest:guest@127.0.0.1:{}\"\nresults = \"mqtt://127.0.0.1:{}\"\n",
         tasks.port, results.port
     );
-    through(&config, None, |_| {
-        results.set(Fault::Slow(s(5)));
-        tasks.suffers(Fault::Slow(s(5)), s(12));
-        results.set(Fault::Whole);
+    let rabbit = std::cell::RefCell::new(&mut rabbit);
+    let faults: [&mut dyn FnMut(); RUNS] = [
+        &mut || {
+            results.set(Fault::Slow(s(5)));
+            tasks.suffers(Fault::Slow(s(5)), s(12));
+            results.set(Fault::Whole);
+        },
         // Its alarm: it takes nothing from anybody who publishes.
-        rabbit.control(&["set_vm_memory_high_watermark", "absolute", "1MB"]);
-        std::thread::sleep(s(5));
-        rabbit.control(&["set_vm_memory_high_watermark", "0.4"]);
-        std::thread::sleep(s(2));
-        rabbit.kill();
-        rabbit.begin();
-    });
+        &mut || {
+            let memory = "set_vm_memory_high_watermark";
+            rabbit.borrow().control(&[memory, "absolute", "1MB"]);
+            std::thread::sleep(s(5));
+            rabbit.borrow().control(&[memory, "0.4"]);
+        },
+        &mut || {
+            rabbit.borrow_mut().kill();
+            rabbit.borrow_mut().begin();
+        },
+        &mut || tasks.suffers(Fault::Away, s(3)),
+    ];
+    through(&config, None, faults);
 }
 
 #[test]
@@ -90,23 +91,25 @@ fn a_postgresql_that_is_silent_then_slow_then_has_no_connection_to_spare() {
         "[store]\nurl = \"postgres://sengu@127.0.0.1:{}/postgres\"\n",
         wire.port
     );
-    through(&config, None, |_| {
-        wire.suffers(Fault::Silent, s(6));
-        wire.suffers(Fault::Slow(s(5)), s(12));
+    let faults: [&mut dyn FnMut(); RUNS] = [
+        &mut || wire.suffers(Fault::Silent, s(6)),
+        &mut || wire.suffers(Fault::Slow(s(5)), s(12)),
+        &mut || wire.suffers(Fault::Away, s(3)),
         // Others have all of its connections; sengu loses its own.
-        let mut others = Vec::new();
-        for round in 0..2 {
-            if round == 1 {
-                wire.set(Fault::Away);
-                wire.set(Fault::Whole);
+        &mut || {
+            let mut others = Vec::new();
+            for round in 0..2 {
+                if round == 1 {
+                    wire.set(Fault::Away);
+                    wire.set(Fault::Whole);
+                }
+                others.extend((0..120).map(|_| occupy(postgres.port)));
+                std::thread::sleep(s(2));
             }
-            for _ in 0..120 {
-                others.push(occupy(postgres.port));
-            }
-            std::thread::sleep(s(2));
-        }
-        std::thread::sleep(s(5));
-    });
+            std::thread::sleep(s(5));
+        },
+    ];
+    through(&config, None, faults);
 }
 
 /// A connection that says who it is, and nothing further.
@@ -124,7 +127,7 @@ fn occupy(port: u16) -> TcpStream {
 fn logic_and_its_broker_die_at_once() {
     let mut nats = Server::nats();
     let config = format!("[interconnect]\nurl = \"{}\"\n", nats_at(nats.port));
-    through(&config, None, |logic| {
+    grown::through(&config, |logic| {
         nats.kill();
         logic.kill();
         logic.up();
@@ -159,14 +162,16 @@ fn clocks_that_step_by_an_hour() {
         wee.joined(&logic);
     }
     fleet.apply(&logic);
-    let runs = begin(&logic);
-    std::thread::sleep(Duration::from_millis(300 + Dice::new().below(900)));
-    for (clock, offset) in [
+    let steps = [
         (&clocks[1], "+3600"),
         (&clocks[0], "+3600"),
         (&clocks[1], "-3600"),
         (&clocks[0], "+0"),
-    ] {
+    ];
+    let mut runs = Vec::new();
+    for (number, (clock, offset)) in steps.into_iter().enumerate() {
+        runs.push(begin_one(&logic, number));
+        std::thread::sleep(Duration::from_millis(100 + Dice::new().below(400)));
         set(clock, offset);
         std::thread::sleep(s(2));
     }
