@@ -2,15 +2,15 @@ import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
 import { act, cleanup, renderHook, waitFor } from '@testing-library/react'
 import type { ReactNode } from 'react'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { type CursorPage, ROWS_MAX, useCursorPages } from './pages'
+import { type CursorPage, type Look, ROWS_MAX, useCursorPages } from './pages'
 import { ApiProblem } from './problem'
 
 afterEach(cleanup)
 
-function shown(fetchPage: (cursor: string | undefined) => CursorPage<number> | Promise<CursorPage<number>>) {
+function shown(fetchPage: (cursor: string | undefined) => CursorPage<number> | Promise<CursorPage<number>>, look?: Look) {
   const client = new QueryClient({ defaultOptions: { queries: { retry: false } } })
   const wrapper = ({ children }: { children: ReactNode }) => <QueryClientProvider client={client}>{children}</QueryClientProvider>
-  return renderHook(() => useCursorPages(['numbers'], async (cursor) => fetchPage(cursor)), { wrapper }).result
+  return renderHook(() => useCursorPages(['numbers'], async (cursor) => fetchPage(cursor), look === undefined ? {} : { look }), { wrapper }).result
 }
 
 describe('a list that is paged by cursor', () => {
@@ -35,6 +35,15 @@ describe('a list that is paged by cursor', () => {
   test('holds no more than it may, and says so', async () => {
     const list = shown(() => ({ items: Array.from({ length: ROWS_MAX }, (_, i) => i), cursor: 'on' }))
     await waitFor(() => expect(list.current).toMatchObject({ more: false, full: true }))
+  })
+
+  test('stops when it has looked through many pages in vain, and goes on when asked to', async () => {
+    const list = shown(() => ({ items: [], cursor: 'on' }), { pages: 2, rows: 100 })
+    await waitFor(() => expect(list.current).toMatchObject({ more: true, stalled: false, asked: 1 }))
+    act(() => list.current.next())
+    await waitFor(() => expect(list.current).toMatchObject({ more: false, stalled: true, asked: 2 }))
+    act(() => list.current.lookOn())
+    expect(list.current).toMatchObject({ more: true, stalled: false })
   })
 
   test('says what was refused', async () => {

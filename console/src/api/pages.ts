@@ -1,5 +1,5 @@
 import { useInfiniteQuery } from '@tanstack/react-query'
-import { useMemo } from 'react'
+import { useMemo, useState } from 'react'
 import { type ApiProblem, asProblem } from './problem'
 
 export type CursorPage<T> = { items: T[]; cursor?: string | null }
@@ -14,7 +14,10 @@ export type Pages<T> = {
   /** There are more rows than one table may hold: a narrower question is needed. */
   full: boolean
   /** Pages asked for so far. */
-  asked?: number
+  asked: number
+  /** Many pages in a row held little of what is looked for; `lookOn` goes on. Until then `more` is false. */
+  stalled: boolean
+  lookOn: () => void
   next: () => void
   again: () => void
 }
@@ -22,12 +25,22 @@ export type Pages<T> = {
 /** A table holds at most so many rows: nobody reads on, and the tab's memory stays bounded. */
 export const ROWS_MAX = 10_000
 
+/** For a rare thing that is looked for page by page, where a page may come back with nothing. */
+export type Look = {
+  /** Pages without enough rows that are asked for before the reader is asked whether to look on. */
+  pages: number
+  /** Rows of a page that is full. */
+  rows: number
+}
+
 /** A list that the server pages by cursor, asked for page by page as the reader scrolls. */
 export function useCursorPages<T>(
   key: readonly unknown[],
   fetchPage: (cursor: string | undefined, signal: AbortSignal) => Promise<CursorPage<T>>,
-  options: { enabled?: boolean; refetchMs?: number } = {},
+  options: { enabled?: boolean; refetchMs?: number; look?: Look } = {},
 ): Pages<T> {
+  const look = options.look
+  const [allowed, setAllowed] = useState(look?.pages ?? 0)
   const query = useInfiniteQuery({
     queryKey: key,
     queryFn: ({ pageParam, signal }) => fetchPage(pageParam, signal),
@@ -40,14 +53,18 @@ export function useCursorPages<T>(
   const pages = query.data?.pages
   const rows = useMemo(() => pages?.flatMap((page) => page.items) ?? [], [pages])
   const full = query.hasNextPage && rows.length >= ROWS_MAX
+  const asked = pages?.length ?? 0
+  const stalled = look !== undefined && query.hasNextPage && !full && asked - Math.floor(rows.length / look.rows) >= allowed
   return {
     rows,
     loading: query.isPending && (options.enabled ?? true),
     loadingMore: query.isFetchingNextPage,
     problem: query.error ? asProblem(query.error) : undefined,
-    more: query.hasNextPage && !full,
+    more: query.hasNextPage && !full && !stalled,
     full,
-    asked: pages?.length ?? 0,
+    asked,
+    stalled,
+    lookOn: () => setAllowed((before) => before + (look?.pages ?? 0)),
     next: () => void query.fetchNextPage({ cancelRefetch: false }),
     again: () => void query.refetch(),
   }

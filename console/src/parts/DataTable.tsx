@@ -220,6 +220,9 @@ export function wholeList<T>(rows: T[], loading = false): Pages<T> {
     problem: undefined,
     more: false,
     full: false,
+    asked: 1,
+    stalled: false,
+    lookOn: () => undefined,
     next: () => undefined,
     again: () => undefined,
   }

@@ -1,3 +1,4 @@
+import { count } from './format'
 import type { Tone } from './states'
 
 export type MeterPart = { value: number; tone: Tone; word: string }
@@ -33,5 +34,17 @@ export function Meter({ label, parts, total, limit }: Props) {
         <span className="meter-limit" style={{ left: `${(limit / whole) * 100}%` }} />
       ) : null}
     </span>
+  )
+}
+
+/** How many slots of an execution environment or a zone are taken. */
+export function Slots({ used, slots, label, word }: { used: number; slots: number; label: string; word: string }) {
+  return (
+    <div className="slots">
+      <Meter label={label} total={slots} parts={[{ value: used, tone: used >= slots ? 'warn' : 'busy', word }]} />
+      <span className="number">
+        {count(used)}/{count(slots)}
+      </span>
+    </div>
   )
 }

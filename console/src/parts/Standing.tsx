@@ -82,3 +82,16 @@ export function Problem({ problem, again }: { problem: ApiProblem; again?: () =>
     </div>
   )
 }
+
+/** Says that a list was looked through far, and lets the reader look on. */
+export function LookOn({ pages, said, word }: { pages: { stalled: boolean; lookOn: () => void }; said: string; word: string }) {
+  if (!pages.stalled) return null
+  return (
+    <div className="stalled">
+      {said}{' '}
+      <button type="button" onClick={pages.lookOn}>
+        {word}
+      </button>
+    </div>
+  )
+}

@@ -32,7 +32,6 @@ const NOTE_CHARS_MAX: usize = 500;
 const IN_VAIN_REST_MAX_MS: u64 = 2_000;
 /// Probes of one task before it is `Unknown`.
 const PROBES_MAX: u32 = 5;
-
 /// `Ending` with its large parts as they came.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

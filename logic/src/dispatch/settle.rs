@@ -89,7 +89,7 @@ pub fn honest(outcome: Outcome, earlier: Option<&str>, worker_said: bool) -> Out
     }
 }
 
-/// How a change ends that was never sent in this life of logic, but may have been in an earlier one.
+/// How a change ends that an earlier life of logic may have sent, whatever this one did with it.
 pub fn perhaps_sent(outcome: Outcome) -> Outcome {
     const BEFORE: &str = "sengu was restarted since it was asked for, and may have sent it before";
     match outcome {

@@ -11,7 +11,7 @@ import { Dialog } from '../../parts/Dialog'
 import { FilterChoice, FilterText, Filters, useFilters } from '../../parts/Filter'
 import { count } from '../../parts/format'
 import { sengu } from '../../parts/shell-words'
-import { Empty, Loading, Problem } from '../../parts/Standing'
+import { Empty, Loading, LookOn, Problem } from '../../parts/Standing'
 import { Detail } from './Detail'
 import { Head } from './Head'
 import { messages } from './messages'
@@ -23,8 +23,7 @@ type ChangesPage = components['schemas']['ChangesPage']
 type Page = CursorPage<Seen> & { oldest: number }
 
 const PAGE = 100
-/** Pages without enough rows that are asked for before the reader is asked whether to look on. */
-const LOOK_PAGES = 10
+const LOOK = { pages: 10, rows: PAGE }
 const REFRESH_MS = 5_000
 
 /** Changes of records, newest first. What is looked for, and which one is open, is in the address. */
@@ -33,7 +32,6 @@ export function Changes() {
   const { values, set, clear, any } = useFilters(['what', 'kind', 'name'])
   const [params, setParams] = useSearchParams()
   const kinds = useKinds()
-  const [allowed, setAllowed] = useState(LOOK_PAGES)
   const [oldest, setOldest] = useState<number>()
   const { what, kind, name } = values
   const pages = useCursorPages<Seen>(
@@ -44,9 +42,8 @@ export function Changes() {
       const items = page.items.map(ofChange).filter((seen) => wanted(seen, what))
       return { items, cursor: page.cursor == null ? null : String(page.cursor), oldest: page.oldest }
     },
-    { refetchMs: REFRESH_MS },
+    { refetchMs: REFRESH_MS, look: LOOK },
   )
-  const stalled = pages.more && (pages.asked ?? 0) - Math.floor(pages.rows.length / PAGE) >= allowed
   const revision = params.get('revision')
   const open = (to: string | undefined) =>
     setParams((before) => {
@@ -76,16 +73,9 @@ export function Changes() {
         <FilterChoice label={t.kind} value={kind} onChange={(to) => set('kind', to)} choices={kinds.records.map((each) => [each, each])} />
         <FilterText label={t.name} value={name} onChange={(to) => set('name', to)} placeholder={t.nameWhole} />
       </Filters>
-      {stalled ? (
-        <p className="stalled">
-          {t.lookedFar}{' '}
-          <button type="button" onClick={() => setAllowed((before) => before + LOOK_PAGES)}>
-            {t.lookOn}
-          </button>
-        </p>
-      ) : null}
+      <LookOn pages={pages} said={t.lookedFar} word={t.lookOn} />
       <SeenTable
-        pages={stalled ? { ...pages, more: false } : pages}
+        pages={pages}
         label={t.changes}
         revision
         onOpen={(seen) => open(String(seen.revision))}

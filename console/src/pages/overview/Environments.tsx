@@ -2,24 +2,12 @@ import { Link } from 'react-router'
 import { useMessages } from '../../app/messages'
 import type { components } from '../../api/openapi'
 import { count } from '../../parts/format'
-import { Meter } from '../../parts/Meter'
+import { Slots } from '../../parts/Meter'
 import { SafeText } from '../../parts/SafeText'
 import { Mark, StateBadge } from '../../parts/StateBadge'
 import { messages } from './messages'
 
 type Schemas = components['schemas']
-
-function Slots({ used, slots, label }: { used: number; slots: number; label: string }) {
-  const t = useMessages(messages)
-  return (
-    <div className="slots">
-      <Meter label={label} total={slots} parts={[{ value: used, tone: used >= slots ? 'warn' : 'busy', word: t.slots }]} />
-      <span className="number">
-        {count(used)}/{count(slots)}
-      </span>
-    </div>
-  )
-}
 
 export function Environments({ wees }: { wees: Schemas['WeeSeen'][] }) {
   const t = useMessages(messages)
@@ -54,7 +42,7 @@ export function Environments({ wees }: { wees: Schemas['WeeSeen'][] }) {
                   <SafeText text={wee.zone} max={32} mono still />
                 </td>
                 <td>
-                  <Slots used={wee.slotsUsed} slots={wee.slots} label={wee.name} />
+                  <Slots used={wee.slotsUsed} slots={wee.slots} label={wee.name} word={t.slots} />
                 </td>
                 <td className="mono">{wee.version}</td>
               </tr>
@@ -103,7 +91,7 @@ export function Zones({ zones }: { zones: Schemas['ZoneSeen'][] }) {
                 )}
               </td>
               <td>
-                <Slots used={zone.slotsUsed} slots={zone.slots} label={zone.zone} />
+                <Slots used={zone.slotsUsed} slots={zone.slots} label={zone.zone} word={t.slots} />
               </td>
             </tr>
           ))}

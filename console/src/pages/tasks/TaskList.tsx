@@ -1,5 +1,4 @@
 import { useQuery } from '@tanstack/react-query'
-import { useState } from 'react'
 import { useMessages } from '../../app/messages'
 import { useTitle } from '../../app/title'
 import { address, api, body, request } from '../../api/client'
@@ -7,15 +6,14 @@ import { type CursorPage, useCursorPages } from '../../api/pages'
 import { CommandHint } from '../../parts/CommandHint'
 import { FilterChoice, FilterText, Filters, useFilters } from '../../parts/Filter'
 import { sengu } from '../../parts/shell-words'
-import { Empty } from '../../parts/Standing'
+import { Empty, LookOn } from '../../parts/Standing'
 import { words } from '../../parts/states'
 import { messages } from './messages'
 import type { Task } from './task'
 import { TaskTable } from './TaskTable'
 
 const PAGE = 100
-/** Pages without enough rows that are asked for before the reader is asked whether to look on. */
-const LOOK_PAGES = 10
+const LOOK = { pages: 10, rows: PAGE }
 const REFRESH_MS = 3_000
 const FILTERS = ['state', 'kind', 'action', 'target', 'run', 'origin'] as const
 const ENDINGS = ['done', 'failed', 'unknown', 'cancelled', 'expired'] as const
@@ -31,16 +29,13 @@ export function TaskList() {
     queryFn: ({ signal }) => body(api.GET('/v1/workers', { signal })),
     staleTime: 60_000,
   })
-  const [allowed, setAllowed] = useState(LOOK_PAGES)
   const { state, ...rest } = values
   const where = { ...rest, ...(state === 'open' ? { state } : { status: state === 'notDone' ? 'failed,unknown,expired' : state }) }
   const pages = useCursorPages<Task>(
     ['tasks', where],
     (cursor, signal) => request<CursorPage<Task>>('GET', address('/v1/tasks', { ...where, limit: PAGE, cursor }), undefined, signal),
-    { refetchMs: REFRESH_MS },
+    { refetchMs: REFRESH_MS, look: LOOK },
   )
-  // A rare kind or action is looked for page by page; a page may come back with nothing.
-  const stalled = pages.more && (pages.asked ?? 0) - Math.floor(pages.rows.length / PAGE) >= allowed
   const kindNames = [...new Set(kinds.data?.map((worker) => worker.kind) ?? [])]
   const actions = [...new Set(kinds.data?.filter((worker) => rest.kind === '' || worker.kind === rest.kind).flatMap((worker) => worker.actions) ?? [])].sort()
   return (
@@ -74,16 +69,9 @@ export function TaskList() {
           ]}
         />
       </Filters>
-      {stalled ? (
-        <p className="stalled">
-          {t.lookedFar}{' '}
-          <button type="button" onClick={() => setAllowed((before) => before + LOOK_PAGES)}>
-            {t.lookOn}
-          </button>
-        </p>
-      ) : null}
+      <LookOn pages={pages} said={t.lookedFar} word={t.lookOn} />
       <TaskTable
-        pages={stalled ? { ...pages, more: false } : pages}
+        pages={pages}
         label={t.title}
         empty={<Empty title={any ? t.noneMatch : t.none}>{any ? null : <code>sengu observe --all</code>}</Empty>}
       />

@@ -1,8 +1,7 @@
 import { Link } from 'react-router'
 import { useMessages } from '../../app/messages'
 import type { components } from '../../api/openapi'
-import { count } from '../../parts/format'
-import { Meter } from '../../parts/Meter'
+import { Slots } from '../../parts/Meter'
 import { SafeText } from '../../parts/SafeText'
 import { Empty } from '../../parts/Standing'
 import { StateBadge } from '../../parts/StateBadge'
@@ -46,9 +45,8 @@ export function WeeTable({ wees }: { wees: { announced: Schemas['WeeAnnouncement
               <td>
                 <SafeText text={announced.get(wee.name)?.runtimes.join(' ')} max={48} mono still />
               </td>
-              <td className="wee-slots">
-                <Meter label={wee.name} total={wee.slots} parts={[{ value: wee.slotsUsed, tone: wee.slotsUsed >= wee.slots ? 'warn' : 'busy', word: t.slots }]} />{' '}
-                {count(wee.slotsUsed)}/{count(wee.slots)}
+              <td>
+                <Slots used={wee.slotsUsed} slots={wee.slots} label={wee.name} word={t.slots} />
               </td>
               <td className="mono">{wee.version}</td>
               <td>

@@ -11,7 +11,7 @@ import { FilterChoice } from '../../../parts/Filter'
 import { duration } from '../../../parts/format'
 import { SafeText } from '../../../parts/SafeText'
 import { sengu } from '../../../parts/shell-words'
-import { Empty } from '../../../parts/Standing'
+import { Empty, LookOn } from '../../../parts/Standing'
 import { StateBadge } from '../../../parts/StateBadge'
 import { Time } from '../../../parts/Time'
 import { saidOf, standingOf, type Task, tookMs } from '../../tasks/task'
@@ -22,8 +22,7 @@ import { useActions } from './useKind'
 
 const PAGE = 50
 const REFRESH_MS = 3_000
-/** Pages without enough rows that are asked for before the reader is asked whether to look on. */
-const LOOK_PAGES = 5
+const LOOK = { pages: 5, rows: PAGE }
 const ROW = 28
 /** Height of the heads and the foot of the table. */
 const AROUND = 58
@@ -36,17 +35,15 @@ export function Timeline({ target }: { target: Target }) {
   const navigate = useNavigate()
   const { actions = [] } = useActions(target.spec.kind)
   const [action, setAction] = useState('')
-  const [allowed, setAllowed] = useState(LOOK_PAGES)
   const where = { target: target.name, action }
   const pages = useCursorPages<Task>(
     ['tasks-of', where],
     (cursor, signal) => request<CursorPage<Task>>('GET', address('/v1/tasks', { ...where, limit: PAGE, cursor }), undefined, signal),
-    { refetchMs: REFRESH_MS },
+    { refetchMs: REFRESH_MS, look: LOOK },
   )
-  // A rare action is looked for page by page; a page may come back with nothing.
-  const stalled = pages.more && (pages.asked ?? 0) - Math.floor(pages.rows.length / PAGE) >= allowed
   const moments = useMemo(() => (action === '' ? momentsOf(target) : []), [target, action])
-  const rows = useMemo(() => timeline(pages.rows, moments, pages.more), [pages.rows, moments, pages.more])
+  const older = pages.more || pages.stalled
+  const rows = useMemo(() => timeline(pages.rows, moments, older), [pages.rows, moments, older])
   const columns: Column<Moment>[] = [
     { key: 'when', header: t.when, width: '112px', cell: (row) => <Time at={row.at} /> },
     {
@@ -105,19 +102,12 @@ export function Timeline({ target }: { target: Target }) {
       <div className="filters timeline-bar">
         <FilterChoice label={t.action} value={action} onChange={setAction} choices={actions.map((each) => [each.name, each.name])} />
         <Link to={`/tasks${address('', { target: target.name, action })}`}>{t.allTasks}</Link>
-        {stalled ? (
-          <span className="stalled">
-            {t.lookedFar}{' '}
-            <button type="button" className="small" onClick={() => setAllowed((before) => before + LOOK_PAGES)}>
-              {t.lookOn}
-            </button>
-          </span>
-        ) : null}
+        <LookOn pages={pages} said={t.lookedFar} word={t.lookOn} />
       </div>
       <DataTable
         label={t.timeline}
         columns={columns}
-        pages={{ ...pages, rows, more: pages.more && !stalled }}
+        pages={{ ...pages, rows }}
         rowKey={(row) => row.key}
         onOpen={(row) => {
           if (row.is === 'task') void navigate(`/tasks/${row.task.id}`)
