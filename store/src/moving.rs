@@ -137,7 +137,8 @@ pub struct Counters {
 
 /// A store whose content can be moved.
 pub trait Move: Store {
-    /// Rows of `part` after the row `after` (from the start when None), in order, at most `limit`.
+    /// Rows of `part` after the row `after` (from the start when None), in order, at most `limit`; fewer are the last
+    /// there are.
     fn export(
         &self,
         part: Part,

@@ -96,7 +96,10 @@ pub async fn run_plan_within(plan: &Plan, limit: Duration) -> Result<Progress, M
     let cancelled = AtomicBool::new(false);
     let moved = mover::run(plan, &told, &cancelled);
     let moved = tokio::time::timeout(limit, moved);
-    moved.await.expect("the move ends in time")?;
+    let Ok(moved) = moved.await else {
+        panic!("the move ends in time: {:?}", told.borrow());
+    };
+    moved?;
     let progress = told.borrow().clone();
     Ok(progress)
 }

@@ -21,7 +21,8 @@ const REST_MAX: Duration = Duration::from_millis(50);
 const KEYS_PER_PAGE: usize = 500;
 
 impl Mover<'_> {
-    /// Copies a part from its start; the next page is read while one is written.
+    /// Copies a part from its start; the next page is read while one is written. A page that is not full is the last:
+    /// what has come since is caught up with, else a part that grows would be followed for ever.
     pub(super) async fn copy(&self, part: Part) -> Result<(), MoveError> {
         let mut limit = ROWS_FIRST;
         let read = self.source.export(part, None, limit).await;
@@ -29,12 +30,20 @@ impl Mover<'_> {
         while let Some(last) = page.last().cloned() {
             self.may_go_on()?;
             let begun = Instant::now();
+            let full = page.len() == limit;
             limit = next_limit(&page);
             let ends: Vec<_> = page.iter().filter_map(end_of).collect();
             let rows: Vec<Row> = page.into_iter().filter(|row| self.is_kept(row)).collect();
             let count = rows.len() as u64;
             let write = self.target().import(rows);
-            let (written, read) = tokio::join!(write, self.source.export(part, Some(last), limit));
+            let read = async {
+                if full {
+                    self.source.export(part, Some(last), limit).await
+                } else {
+                    Ok(Vec::new())
+                }
+            };
+            let (written, read) = tokio::join!(write, read);
             written.map_err(|e| self.at_target(e))?;
             page = read.map_err(MoveError::Source)?;
             self.came_to(ends);

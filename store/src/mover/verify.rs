@@ -172,7 +172,8 @@ impl<'s> Cursor<'s> {
             let read = self.store.export(self.part, self.last.take(), ROWS);
             self.page = read.await?.into();
             self.last = self.page.back().cloned();
-            self.ended = self.page.is_empty();
+            // What comes after a page that is not full has come since.
+            self.ended = self.page.len() < ROWS;
         }
         Ok(self.page.front())
     }
