@@ -100,6 +100,7 @@ async fn start(directory: &std::path::Path) -> Result<Arc<Logic>, Fault> {
         interconnect: "embedded".to_owned(),
         roles: Vec::new(),
         retention_ms: 86_400_000,
+        audit_retention_ms: 86_400_000,
         followers: Vec::new(),
         moving: None,
     };

@@ -52,6 +52,8 @@ pub struct LogicConfig {
     pub roles: Vec<String>,
     /// Ended tasks and streams are kept this long, in milliseconds.
     pub retention_ms: u64,
+    /// Who did what is kept this long, in milliseconds.
+    pub audit_retention_ms: u64,
     /// Those who are told what happens; nothing of it runs when there are none.
     pub followers: Vec<crate::Follower>,
     /// How the store can be moved into another one; None: it cannot.

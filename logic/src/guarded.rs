@@ -108,6 +108,15 @@ impl Store for Guarded {
         self.store.entries(stream, key, after, limit)
     }
 
+    fn entries_back<'a>(
+        &'a self,
+        stream: &'a str,
+        before: Position,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>> {
+        self.store.entries_back(stream, before, limit)
+    }
+
     fn results(
         &self,
         after: Position,

@@ -4,6 +4,7 @@
 //! talk to a device, and never report anything other than it was.
 
 pub mod api;
+mod audit;
 pub mod catalog;
 mod changes;
 pub mod clock;

@@ -1,5 +1,6 @@
 //! Writing declared records: all or nothing per set, checked against what can be done, secrets sealed.
 
+use crate::audit::Act;
 use crate::catalog::clip;
 use crate::clock;
 use crate::core::Logic;
@@ -81,6 +82,7 @@ struct Change {
     body: String,
     uid: Uid,
     expect: Expect,
+    act: Act,
 }
 
 impl Logic {
@@ -108,16 +110,15 @@ impl Logic {
         if dry_run || changes.is_empty() {
             return Ok((results, *self.shared.revision.borrow()));
         }
-        let ops = changes
-            .iter()
-            .map(|(_, c)| Op::PutRecord {
-                kind: c.record.kind.clone(),
-                name: c.record.metadata.name.clone(),
-                uid: c.uid,
-                expect: c.expect,
-                body: c.body.clone().into(),
-            })
-            .collect::<Vec<_>>();
+        let puts = changes.iter().map(|(_, c)| Op::PutRecord {
+            kind: c.record.kind.clone(),
+            name: c.record.metadata.name.clone(),
+            uid: c.uid,
+            expect: c.expect,
+            body: c.body.clone().into(),
+        });
+        let acts = changes.iter().map(|(_, c)| c.act.op());
+        let ops = puts.chain(acts).collect::<Vec<_>>();
         let committed = self
             .shared
             .store
@@ -295,6 +296,8 @@ impl Logic {
         if same {
             return Ok((applied, None));
         }
+        let act =
+            Act::new(change, &applied.kind, &applied.name).fields(known.as_ref(), Some(&record));
         let uid = known
             .and_then(|k| k.metadata.uid)
             .unwrap_or_else(|| Uid(self.shared.next_id()));
@@ -310,6 +313,7 @@ impl Logic {
                 body,
                 uid,
                 expect,
+                act,
             }),
         ))
     }
@@ -410,7 +414,8 @@ impl Logic {
             name: name.to_owned(),
             expect,
         };
-        let mut ops = vec![delete(kind, expect)];
+        let act = Act::new("deleted", kind, name).fields(Some(&known), None);
+        let mut ops = vec![delete(kind, expect), act.op()];
         let uid = known.metadata.uid.unwrap_or_default();
         if kind == "Target"
             && self
@@ -490,7 +495,7 @@ impl Logic {
         let committed = self
             .shared
             .store
-            .commit(vec![op].into())
+            .commit(vec![op, Act::new("uncordoned", "Target", name).op()].into())
             .await
             .map_err(store_problem)?;
         self.shared.wrote(&committed.revisions);

@@ -1,5 +1,6 @@
 //! Moves of Releases: the only mutable pointer, moved by people, by guards, and by a new sengu that brings newer workers.
 
+use crate::audit::Act;
 use crate::catalog::{Kind, clip};
 use crate::clock;
 use crate::core::{Logic, Shared};
@@ -132,7 +133,8 @@ pub async fn write(
     let known = shared.inventory.read().other(KIND, kind).cloned();
     let uid = known.as_ref().map(|k| k.uid);
     let uid = uid.unwrap_or_else(|| Uid(shared.next_id()));
-    let metadata = known.map(|k| k.record.metadata.clone());
+    let before = known.map(|k| k.record.clone());
+    let metadata = before.as_ref().map(|k| k.metadata.clone());
     let mut record = Record {
         api_version: API_VERSION.to_owned(),
         kind: KIND.to_owned(),
@@ -148,14 +150,15 @@ pub async fn write(
         spec: serde_json::to_value(spec).unwrap_or_default(),
         status: serde_json::to_value(status).unwrap_or_default(),
     };
-    let op = Op::PutRecord {
+    let mut ops = vec![Op::PutRecord {
         kind: KIND.to_owned(),
         name: kind.to_owned(),
         uid,
         expect,
         body: serde_json::to_vec(&record).unwrap_or_default().into(),
-    };
-    let committed = shared.store.commit(vec![op].into()).await?;
+    }];
+    ops.extend(acts(kind, before.as_ref(), &record, status));
+    let committed = shared.store.commit(ops.into()).await?;
     let revision = committed.revisions.first().copied().unwrap_or_default();
     record.metadata.uid = Some(uid);
     record.metadata.revision = Some(revision);
@@ -169,6 +172,26 @@ pub async fn write(
     watch(shared, kind, spec, status);
     shared.wrote(&committed.revisions);
     Ok(record)
+}
+
+/// What the history of a Release has that it had not before; the last of it says what has changed.
+fn acts(kind: &str, before: Option<&Record>, after: &Record, status: &ReleaseStatus) -> Vec<Op> {
+    let known = before.and_then(|b| serde_json::from_value::<ReleaseStatus>(b.status.clone()).ok());
+    let known = known.unwrap_or_default().history;
+    let fresh = status.history.iter().rev();
+    let mut fresh: Vec<_> = fresh.take_while(|event| !known.contains(event)).collect();
+    fresh.reverse();
+    let mut acts: Vec<Act> = fresh
+        .iter()
+        .map(|e| Act::new(&e.what, KIND, kind).note(format!("{}: {}", e.version, e.message)))
+        .collect();
+    if before.is_none() && acts.is_empty() {
+        acts.push(Act::new("created", KIND, kind));
+    }
+    if let Some(last) = acts.pop() {
+        acts.push(last.fields(before, Some(after)));
+    }
+    acts.iter().map(Act::op).collect()
 }
 
 /// Watches the rules that are to be watched, and no others.

@@ -54,11 +54,19 @@ pub enum Denied {
     TooMany,
 }
 
+/// Whose session it is, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    pub role: Role,
+    /// As whom it was begun, by the word of who did.
+    pub name: Option<String>,
+    pub expires_at: Time,
+}
+
 /// A session that was begun.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Begun {
-    pub role: Role,
-    pub expires_at: Time,
+    pub holder: Holder,
     /// Value of the cookie.
     pub cookie: String,
 }
@@ -73,8 +81,7 @@ pub struct Sessions {
 struct Code {
     /// Of the code: what is kept opens nothing.
     hash: [u8; 32],
-    role: Role,
-    expires_at: Time,
+    holder: Holder,
 }
 
 /// Whose token this is.
@@ -90,19 +97,26 @@ pub fn role_of(tokens: &Tokens, given: &str) -> Option<Role> {
 }
 
 /// Whose session a cookie is, and until when.
-pub fn role_of_cookie(tokens: &Tokens, cookie: &str, now: Time) -> Option<(Role, Time)> {
+pub fn holder_of(tokens: &Tokens, cookie: &str, now: Time) -> Option<Holder> {
     let (said, mark) = cookie.rsplit_once('.')?;
-    let (expires, word) = said.split_once('.')?;
+    let (expires, who) = said.split_once('.')?;
+    let (word, name) = who.split_once('.')?;
     let role = Role::ALL.into_iter().find(|role| role.word() == word)?;
     let mark = BASE64.decode(mark).ok()?;
     marker(tokens, role, said).verify_slice(&mark).ok()?;
     let expires_at = Time(expires.parse().ok()?);
-    (expires_at > now).then_some((role, expires_at))
+    let name = String::from_utf8(BASE64.decode(name).ok()?).ok()?;
+    (expires_at > now).then_some(Holder {
+        role,
+        name: (!name.is_empty()).then_some(name),
+        expires_at,
+    })
 }
 
-fn cookie(tokens: &Tokens, role: Role, expires_at: Time) -> String {
-    let said = format!("{}.{}", expires_at.0, role.word());
-    let mark = marker(tokens, role, &said).finalize().into_bytes();
+fn cookie(tokens: &Tokens, holder: &Holder) -> String {
+    let name = BASE64.encode(holder.name.as_deref().unwrap_or_default());
+    let said = format!("{}.{}.{name}", holder.expires_at.0, holder.role.word());
+    let mark = marker(tokens, holder.role, &said).finalize().into_bytes();
     format!("{said}.{}", BASE64.encode(mark))
 }
 
@@ -121,28 +135,35 @@ fn marker(tokens: &Tokens, role: Role, said: &str) -> Hmac<Sha256> {
 }
 
 impl Sessions {
-    /// Begins a session.
+    /// Begins a session; one by a code is of whoever asked for the code, unless `name` says otherwise.
     ///
     /// # Errors
     /// When the proof is not right, or so many were wrong that it was not looked at.
-    pub fn begin(&self, tokens: &Tokens, proof: &Proof, now: Time) -> Result<Begun, Denied> {
+    pub fn begin(
+        &self,
+        tokens: &Tokens,
+        proof: &Proof,
+        name: Option<String>,
+        now: Time,
+    ) -> Result<Begun, Denied> {
         if self.wrong_lately(now) >= limits::SESSION_DENIALS_MAX {
             return Err(Denied::TooMany);
         }
-        let role = match proof {
-            Proof::Token(token) => role_of(tokens, token),
-            Proof::Code(code) => self.redeem(code, now),
+        let known = match proof {
+            Proof::Token(token) => role_of(tokens, token).map(|role| (role, None)),
+            Proof::Code(code) => self.redeem(code, now).map(|of| (of.role, of.name)),
         };
-        let Some(role) = role else {
+        let Some((role, named)) = known else {
             self.wrong.lock().push_back(now);
             return Err(Denied::Wrong);
         };
-        let expires_at = now.plus_ms(limits::SESSION_MS);
-        Ok(Begun {
+        let holder = Holder {
             role,
-            expires_at,
-            cookie: cookie(tokens, role, expires_at),
-        })
+            name: name.or(named),
+            expires_at: now.plus_ms(limits::SESSION_MS),
+        };
+        let cookie = cookie(tokens, &holder);
+        Ok(Begun { holder, cookie })
     }
 
     fn wrong_lately(&self, now: Time) -> usize {
@@ -156,7 +177,11 @@ impl Sessions {
     ///
     /// # Errors
     /// When the system gives no randomness.
-    pub fn code(&self, role: Role) -> Result<(String, Time), getrandom::Error> {
+    pub fn code(
+        &self,
+        role: Role,
+        name: Option<String>,
+    ) -> Result<(String, Time), getrandom::Error> {
         let mut bytes = [0; CODE_BYTES];
         getrandom::fill(&mut bytes)?;
         let code = BASE64.encode(bytes);
@@ -167,18 +192,21 @@ impl Sessions {
         }
         codes.push_back(Code {
             hash: Sha256::digest(&code).into(),
-            role,
-            expires_at,
+            holder: Holder {
+                role,
+                name,
+                expires_at,
+            },
         });
         Ok((code, expires_at))
     }
 
-    fn redeem(&self, code: &str, now: Time) -> Option<Role> {
+    fn redeem(&self, code: &str, now: Time) -> Option<Holder> {
         let hash: [u8; 32] = Sha256::digest(code).into();
         let mut codes = self.codes.lock();
-        codes.retain(|c| c.expires_at > now);
+        codes.retain(|c| c.holder.expires_at > now);
         let at = codes.iter().position(|c| c.hash == hash)?;
-        codes.remove(at).map(|c| c.role)
+        codes.remove(at).map(|c| c.holder)
     }
 }
 
@@ -206,17 +234,24 @@ mod tests {
             ("of the viewer", Role::Viewer),
         ] {
             let sessions = Sessions::default();
-            let begun = sessions.begin(&tokens, &Proof::Token(token), now).unwrap();
+            let name = (role == Role::Operator).then(|| "alice. ü".to_owned());
+            let begun = sessions.begin(&tokens, &Proof::Token(token), name.clone(), now);
+            let begun = begun.unwrap();
             let end = now.plus_ms(limits::SESSION_MS);
-            assert_eq!((begun.role, begun.expires_at), (role, end));
-            let look = |cookie: &str, at| role_of_cookie(&tokens, cookie, at);
-            assert_eq!(look(&begun.cookie, now), Some((role, end)));
+            let holder = Holder {
+                role,
+                name,
+                expires_at: end,
+            };
+            assert_eq!(begun.holder, holder);
+            let look = |cookie: &str, at| holder_of(&tokens, cookie, at);
+            assert_eq!(look(&begun.cookie, now), Some(holder));
             assert_eq!(look(&begun.cookie, end), None, "expired");
             let other = Tokens {
                 operator: "another".to_owned(),
                 viewer: "yet another".to_owned(),
             };
-            assert_eq!(role_of_cookie(&other, &begun.cookie, now), None);
+            assert_eq!(holder_of(&other, &begun.cookie, now), None);
         }
     }
 
@@ -224,7 +259,7 @@ mod tests {
     fn what_was_not_given_is_no_cookie() {
         let (now, tokens) = (Time(1_000_000), tokens());
         let sessions = Sessions::default();
-        let begun = sessions.begin(&tokens, &Proof::Token("of the viewer"), now);
+        let begun = sessions.begin(&tokens, &Proof::Token("of the viewer"), None, now);
         let good = begun.unwrap().cookie;
         let (said, mark) = good.rsplit_once('.').unwrap();
         let forged = [
@@ -235,27 +270,34 @@ mod tests {
             format!("{said}."),
             good.replace("viewer", "operator"),
             good.replace("viewer", "root"),
+            good.replace("viewer.", "viewer.YWxpY2U"),
             format!("9{good}"),
             format!("{said}.{}", &mark[1..]),
             format!("{said}.{}", mark.to_uppercase()),
         ];
         for cookie in forged {
-            assert_eq!(role_of_cookie(&tokens, &cookie, now), None, "{cookie}");
+            assert_eq!(holder_of(&tokens, &cookie, now), None, "{cookie}");
         }
     }
 
     #[test]
     fn a_code_counts_once_and_not_for_long() {
         let (now, tokens, sessions) = (clock::now(), tokens(), Sessions::default());
-        let (code, until) = sessions.code(Role::Operator).unwrap();
-        let begin = |code: &str, at| sessions.begin(&tokens, &Proof::Code(code), at);
-        assert_eq!(begin(&code, now).unwrap().role, Role::Operator);
+        let (code, until) = sessions
+            .code(Role::Operator, Some("bob".to_owned()))
+            .unwrap();
+        let begin = |code: &str, at| sessions.begin(&tokens, &Proof::Code(code), None, at);
+        let holder = begin(&code, now).unwrap().holder;
+        assert_eq!(
+            (holder.role, holder.name.as_deref()),
+            (Role::Operator, Some("bob"))
+        );
         assert_eq!(begin(&code, now), Err(Denied::Wrong), "a second time");
-        let (late, _) = sessions.code(Role::Viewer).unwrap();
+        let (late, _) = sessions.code(Role::Viewer, None).unwrap();
         assert_eq!(begin(&late, until.plus_ms(1_000)), Err(Denied::Wrong));
-        let (first, _) = sessions.code(Role::Viewer).unwrap();
+        let (first, _) = sessions.code(Role::Viewer, None).unwrap();
         for _ in 0..limits::SESSION_CODES_MAX {
-            sessions.code(Role::Viewer).unwrap();
+            sessions.code(Role::Viewer, None).unwrap();
         }
         assert_eq!(begin(&first, now), Err(Denied::Wrong), "only so many");
     }
@@ -263,7 +305,7 @@ mod tests {
     #[test]
     fn after_many_wrong_ones_none_is_looked_at_for_a_while() {
         let (now, tokens, sessions) = (Time(1_000_000), tokens(), Sessions::default());
-        let begin = |token, at| sessions.begin(&tokens, &Proof::Token(token), at);
+        let begin = |token, at| sessions.begin(&tokens, &Proof::Token(token), None, at);
         for _ in 0..limits::SESSION_DENIALS_MAX {
             assert_eq!(begin("guessed", now), Err(Denied::Wrong));
         }

@@ -1,5 +1,6 @@
 //! Making tasks: from a request to committed rows, checked against what the target's kind can do.
 
+use crate::audit::Act;
 use crate::catalog::{Action, Kind, clip};
 use crate::clock;
 use crate::core::Logic;
@@ -238,6 +239,14 @@ impl Logic {
             ready.push(task);
         }
         let count = ops.len() as u64;
+        if plans.values().any(|plan| plan.effect != Effect::Read)
+            && let Some(first) = created.first()
+        {
+            let note = format!("{} on {count} targets", request.action);
+            let act = Act::new("created", "Task", &first.id.to_string()).note(note);
+            let names = created.iter().map(|task| task.target.as_str());
+            ops.push(act.targets(names).op());
+        }
         let arrival = self.dispatch.arriving();
         let committed = self.shared.store.commit(ops.into()).await;
         if let (Err(_), Some(first)) = (&committed, ready.first()) {
@@ -349,6 +358,11 @@ impl Logic {
                 format!("task {id} has ended"),
             ));
         }
+        let act = Act::new("cancelled", "Task", &id.to_string());
+        let act = act
+            .note(task.action.as_str())
+            .targets([task.target.as_str()]);
+        self.shared.will(act).await?;
         let ended = self.shared.waiters.wait(id);
         self.cancel_open(vec![id], "cancelled on request").await?;
         if matches!(task.state, TaskState::Held | TaskState::Waiting) {

@@ -1,5 +1,6 @@
 //! The versions of workers that are known: those that came with sengu and those that were pushed into it while it runs.
 
+use crate::audit::Act;
 use crate::catalog::{Catalog, Kind, clip};
 use crate::core::{Logic, Shared};
 use crate::records::{not_found, store_problem};
@@ -181,7 +182,8 @@ async fn forget(shared: &Arc<Shared>, name: &str) -> Result<(), sengu_store::Sto
         name: name.to_owned(),
         expect: Expect::Anything,
     };
-    let committed = shared.store.commit(vec![op].into()).await?;
+    let act = Act::new("deleted", "Worker", name).op();
+    let committed = shared.store.commit(vec![op, act].into()).await?;
     let key = ("Worker".into(), name.into());
     shared.inventory.write().others.remove(&key);
     shared.wrote(&committed.revisions);
@@ -502,6 +504,8 @@ impl Logic {
                 .hint(format!("delete one first: sengu delete worker/{name}@...")));
         }
         versions.insert(version, kind.clone());
+        let act = Act::new("pushed", "Worker", &kind.full_name);
+        self.shared.will(act.note(digest)).await?;
         remember(&self.shared, &kind).await.map_err(store_problem)?;
         releases::adopt(&self.shared, &name, &versions)
             .await

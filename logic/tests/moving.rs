@@ -66,6 +66,7 @@ async fn start(place: &Path) -> Arc<Logic> {
         interconnect: "embedded".to_owned(),
         roles: Vec::new(),
         retention_ms: 86_400_000,
+        audit_retention_ms: 86_400_000,
         followers: Vec::new(),
         moving: Some(Movable {
             rows: Some(store.clone()),

@@ -136,6 +136,9 @@ pub const READINGS_PER_TARGET_MAX: usize = 2_000;
 /// Facts kept per target.
 pub const FACTS_PER_TARGET_MAX: usize = 256;
 
+/// The name that somebody gives himself for the audit.
+pub const ACTOR_NAME_BYTES_MAX: usize = 100;
+
 /// A browser's session. A shift is over by then.
 pub const SESSION_MS: u64 = 12 * 3_600_000;
 /// A code that stands for a session once: as long as it takes to open a browser.

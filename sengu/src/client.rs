@@ -6,6 +6,7 @@ mod events;
 
 use events::EventReader;
 pub use events::Events;
+use reqwest::header::HeaderValue;
 
 use base64::Engine as _;
 use futures::StreamExt as _;
@@ -55,6 +56,16 @@ pub struct Connect {
         help_heading = "Server"
     )]
     pub ca_file: Option<PathBuf>,
+    /// Who you are, for the audit (default: user@host)
+    #[arg(
+        long,
+        global = true,
+        env = "SENGU_NAME",
+        hide_env_values = true,
+        value_name = "NAME",
+        help_heading = "Server"
+    )]
+    pub name: Option<String>,
     /// Data directory of `sengu up` (default: $XDG_STATE_HOME/sengu or ~/.local/state/sengu)
     #[arg(
         long,
@@ -142,6 +153,19 @@ pub struct Page<T> {
 }
 
 impl Connect {
+    /// As whom the audit will know this caller; None where neither a flag nor the system says.
+    fn name(&self) -> Option<HeaderValue> {
+        let system = || {
+            let user = ["USER", "LOGNAME"]
+                .iter()
+                .find_map(|key| std::env::var(key).ok());
+            let host = rustix::system::uname();
+            Some(format!("{}@{}", user?, host.nodename().to_str().ok()?))
+        };
+        let name = self.name.clone().or_else(system)?;
+        HeaderValue::try_from(name).ok()
+    }
+
     /// The data directory that flags, environment and defaults give.
     pub fn data_dir(&self) -> PathBuf {
         if let Some(data) = &self.data {
@@ -211,6 +235,7 @@ pub struct Client {
     /// The one that answered last.
     at: Arc<AtomicUsize>,
     token: Option<String>,
+    name: Option<HeaderValue>,
 }
 
 /// Query parameters of a request.
@@ -247,6 +272,7 @@ impl Client {
             http: builder.build().map_err(ClientError::Build)?,
             connect: connect.clone(),
             token: connect.token()?,
+            name: connect.name(),
             bases,
             at: Arc::default(),
         })
@@ -279,6 +305,10 @@ impl Client {
             url.push_str(&encode(value));
         }
         let request = self.http.request(method, url);
+        let request = match &self.name {
+            Some(name) => request.header("sengu-name", name),
+            None => request,
+        };
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,

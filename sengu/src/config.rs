@@ -42,6 +42,8 @@ pub struct Config {
     pub url: Option<String>,
     /// How long ended tasks are kept; default 7d.
     pub retention: Option<Duration>,
+    /// How long it is kept who did what; default 400d.
+    pub audit_retention: Option<Duration>,
     /// Filter of the log on stderr, such as `info` or `info,sengu_logic=debug`; default `info`.
     pub log: Option<String>,
     pub tls: Option<Tls>,

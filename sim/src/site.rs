@@ -190,6 +190,7 @@ impl Site {
             interconnect: "embedded".to_owned(),
             roles: Vec::new(),
             retention_ms: 86_400_000,
+            audit_retention_ms: 86_400_000,
             followers: Vec::new(),
             moving: None,
         }

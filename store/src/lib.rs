@@ -29,6 +29,8 @@ pub type Position = u64;
 pub type Line = u16;
 /// The stream of task logs, keyed by task id: its entries go when retention deletes their task.
 pub const TASK_LOG: &str = "task-log";
+/// The stream of who did what.
+pub const AUDIT: &str = "audit";
 
 /// A place where the truth is kept. One value is shared by all; every call may run at the same time as others.
 pub trait Store: Send + Sync + 'static {
@@ -89,6 +91,14 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>>;
 
+    /// Entries of `stream` before `before`, newest first, at most `limit`.
+    fn entries_back<'a>(
+        &'a self,
+        stream: &'a str,
+        before: Position,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>>;
+
     /// Ended tasks in the order in which they ended, after `after`: the stream of results.
     fn results(
         &self,
@@ -101,7 +111,7 @@ pub trait Store: Send + Sync + 'static {
     fn status(&self) -> BoxFuture<'_, Result<StoreStatus, StoreError>>;
 
     /// Deletes what retention no longer keeps, in small steps so that commits are not held up: ended tasks (with their
-    /// results and log entries) that ended before `tasks_before`, stream entries before `entries_before`, changes
+    /// results and log entries) that ended before `tasks_before`, stream entries as `Retention::before` says, changes
     /// older than the newest `changes_kept`. Returns how many rows went.
     fn retain(&self, retention: Retention) -> BoxFuture<'_, Result<u64, StoreError>>;
 
@@ -349,7 +359,19 @@ pub struct StoreStatus {
 pub struct Retention {
     pub tasks_before: Time,
     pub entries_before: Time,
+    /// For the stream `AUDIT`, in the place of `entries_before`.
+    pub audit_before: Time,
     pub changes_kept: u64,
+}
+
+impl Retention {
+    /// Entries of this stream go when they are older.
+    pub fn before(&self, stream: &str) -> Time {
+        match stream {
+            AUDIT => self.audit_before,
+            _ => self.entries_before,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

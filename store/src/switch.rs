@@ -188,6 +188,16 @@ impl Store for Switch {
         async move { store.entries(stream, key, after, limit).await }.boxed()
     }
 
+    fn entries_back<'a>(
+        &'a self,
+        stream: &'a str,
+        before: Position,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>> {
+        let store = self.store();
+        async move { store.entries_back(stream, before, limit).await }.boxed()
+    }
+
     fn results(
         &self,
         after: Position,

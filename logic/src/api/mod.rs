@@ -2,6 +2,7 @@
 //!
 //! Handlers translate; they must never decide. Listening off loopback needs TLS, everything but health needs the token.
 
+mod audit;
 mod changes;
 mod explain;
 mod follow;
@@ -43,6 +44,7 @@ pub fn router(logic: Arc<Logic>, scheme: Scheme) -> Router {
     let guarded = api
         .route("/metrics", axum::routing::get(system::metrics))
         .route("/v1/openapi.json", axum::routing::get(system::openapi))
+        .layer(middleware::from_fn(session::act))
         .layer(middleware::from_fn_with_state(
             logic.clone(),
             idempotency::remember,

@@ -1,6 +1,7 @@
 //! The move of the store into another one, over HTTP.
 
 use super::{Answer, Body, Refusal, json};
+use crate::audit::Act;
 use crate::core::Logic;
 use crate::service::moving::{self, Last, MoveTo};
 use axum::Json;
@@ -76,6 +77,8 @@ pub(super) async fn begin(
     State(logic): State<Arc<Logic>>,
     Body(request): Body<MoveRequest>,
 ) -> Answer<Response> {
+    let act = Act::new("move-asked", "Store", "store").note(request.to.engine.as_str());
+    logic.shared.will(act).await?;
     moving::begin(&logic.shared, request.to).await?;
     Ok(json(StatusCode::ACCEPTED, status(&logic)?))
 }
@@ -89,6 +92,15 @@ pub(super) async fn get(State(logic): State<Arc<Logic>>) -> Answer<Json<MoveStat
 /// Ends the move that is on, unless it has changed over already.
 #[utoipa::path(delete, path = "/v1/store/move", tag = "system", responses((status = 202, body = MoveStatus)))]
 pub(super) async fn cancel(State(logic): State<Arc<Logic>>) -> Answer<Response> {
+    if logic
+        .shared
+        .moves
+        .last()
+        .is_some_and(|last| last.end.is_none())
+    {
+        let act = Act::new("move-cancelled", "Store", "store");
+        logic.shared.will(act).await?;
+    }
     if !logic.shared.moves.cancel() {
         return Err(Refusal(Problem::new(Code::WrongState, "no move is on")));
     }

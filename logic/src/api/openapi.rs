@@ -1,8 +1,8 @@
 //! The API's description, generated from the handlers. `sengu openapi` prints it; the repo keeps a copy.
 
 use super::{
-    changes, explain, grid, moves, overview, parked, racks, records, runs, session, system, tasks,
-    watch, workers,
+    audit, changes, explain, grid, moves, overview, parked, racks, records, runs, session, system,
+    tasks, watch, workers,
 };
 use crate::core::Logic;
 use std::sync::Arc;
@@ -89,6 +89,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Logic>> {
         .routes(routes!(racks::watch_tiles))
         .routes(routes!(racks::history))
         .routes(routes!(changes::list))
+        .routes(routes!(audit::list))
         .routes(routes!(parked::list))
         .routes(routes!(moves::begin, moves::get, moves::cancel))
         .routes(routes!(explain::kinds))

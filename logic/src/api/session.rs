@@ -4,9 +4,10 @@
 //! lets change must come from our own pages: the request says from where, and scripts cannot forge that.
 
 use super::{Answer, Body, Refusal};
+use crate::audit::{self, Actor};
 use crate::clock;
 use crate::core::Logic;
-use crate::session::{self, Begun, COOKIE, Denied, Proof, Role};
+use crate::session::{self, Begun, COOKIE, Denied, Holder, Proof, Role};
 use axum::Json;
 use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
@@ -18,6 +19,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 const PATH: &str = "/v1/session";
+/// As whom a program asks.
+const NAME: &str = "sengu-name";
 
 /// How this server is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,9 +30,10 @@ pub enum Scheme {
 }
 
 /// Who asks. Every handler behind the door can have it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Caller {
     pub role: Role,
+    name: Option<String>,
     by: By,
     expires_at: Option<Time>,
 }
@@ -41,13 +45,16 @@ pub enum By {
     Cookie,
 }
 
-/// One of both.
+/// One of both proofs.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SessionRequest {
     token: Option<String>,
     /// As `POST /v1/session/code` gave it.
     code: Option<String>,
+    /// Who you are, for the audit: nobody proves it. Default: as the code was asked for.
+    #[serde(default)]
+    name: Option<String>,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -62,6 +69,8 @@ pub struct NewSession {
 pub struct Session {
     role: Role,
     by: By,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     /// A token does not expire.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Time>,
@@ -91,15 +100,16 @@ pub(super) async fn begin(
             return Err(Refusal(Problem::new(Code::InvalidField, what)));
         }
     };
+    let name = request.name.clone().filter(|name| !name.is_empty());
+    check_name(name.as_deref())?;
     let shared = &logic.shared;
     let begun = shared
         .sessions
-        .begin(&shared.config.tokens, &proof, clock::now());
-    let Begun {
-        role,
-        expires_at,
-        cookie,
-    } = begun.map_err(denied)?;
+        .begin(&shared.config.tokens, &proof, name, clock::now());
+    let Begun { holder, cookie } = begun.map_err(denied)?;
+    let Holder {
+        role, expires_at, ..
+    } = holder;
     let mut response = Json(NewSession { role, expires_at }).into_response();
     set_cookie(&mut response, &cookie, limits::SESSION_MS / 1_000, scheme);
     Ok(response)
@@ -125,12 +135,14 @@ fn denied(denied: Denied) -> Refusal {
 pub(super) async fn get(Extension(caller): Extension<Caller>) -> Json<Session> {
     let Caller {
         role,
+        name,
         by,
         expires_at,
     } = caller;
     Json(Session {
         role,
         by,
+        name,
         expires_at,
     })
 }
@@ -149,10 +161,14 @@ pub(super) async fn code(
     State(logic): State<Arc<Logic>>,
     Extension(caller): Extension<Caller>,
 ) -> Answer<Json<SessionCode>> {
-    let made = logic.shared.sessions.code(caller.role).map_err(|error| {
-        tracing::error!(%error, "no randomness from the system");
-        Problem::new(Code::Internal, "the system gives no randomness")
-    });
+    let made = logic
+        .shared
+        .sessions
+        .code(caller.role, caller.name)
+        .map_err(|error| {
+            tracing::error!(%error, "no randomness from the system");
+            Problem::new(Code::Internal, "the system gives no randomness")
+        });
     let (code, expires_at) = made?;
     Ok(Json(SessionCode { code, expires_at }))
 }
@@ -207,11 +223,18 @@ pub(super) async fn authenticate(
 fn caller(logic: &Logic, headers: &HeaderMap) -> Result<Caller, Problem> {
     let tokens = &logic.shared.config.tokens;
     let given = headers.get(header::AUTHORIZATION);
+    // What is no text is no name either.
+    let text = |value: &HeaderValue| {
+        std::str::from_utf8(value.as_bytes()).map_or("\n".to_owned(), str::to_owned)
+    };
+    let name = headers.get(NAME).map(text);
+    check_name(name.as_deref())?;
     if let Some(given) = given {
         let token = given.to_str().ok().and_then(|v| v.strip_prefix("Bearer "));
         let role = session::role_of(tokens, token.unwrap_or_default());
         let known = role.map(|role| Caller {
             role,
+            name,
             by: By::Token,
             expires_at: None,
         });
@@ -220,13 +243,50 @@ fn caller(logic: &Logic, headers: &HeaderMap) -> Result<Caller, Problem> {
     let Some(cookie) = cookie(headers) else {
         return Err(unknown("no token was sent"));
     };
-    let known = session::role_of_cookie(tokens, cookie, clock::now());
-    let known = known.map(|(role, expires_at)| Caller {
-        role,
+    let known = session::holder_of(tokens, cookie, clock::now());
+    let known = known.map(|holder| Caller {
+        role: holder.role,
+        name: holder.name,
         by: By::Cookie,
-        expires_at: Some(expires_at),
+        expires_at: Some(holder.expires_at),
     });
     known.ok_or_else(|| unknown("the session is over"))
+}
+
+fn check_name(name: Option<&str>) -> Result<(), Problem> {
+    match name {
+        Some(name) if !audit::valid_name(name) => {
+            let what = "a name for the audit is one line of 1 to 100 bytes";
+            Err(Problem::new(Code::InvalidField, what)
+                .hint("programs send it as `Sengu-Name: alice@ops1`, in UTF-8; or leave it out"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a request does is done by who asks.
+pub(super) async fn act(
+    Extension(caller): Extension<Caller>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    let role = match caller.role {
+        Role::Operator => "operator",
+        Role::Viewer => "viewer",
+    };
+    let via = match caller.by {
+        By::Token => "token",
+        By::Cookie => "cookie",
+    };
+    let actor = Actor {
+        role: role.to_owned(),
+        name: caller.name,
+        via: Some(via.to_owned()),
+    };
+    audit::acting(actor, next.run(request)).await
 }
 
 fn unknown(what: &str) -> Problem {

@@ -16,11 +16,13 @@ pub async fn run(shared: Arc<Shared>) {
     loop {
         turn.tick().await;
         shared.waiters.tidy();
-        let age = i64::try_from(shared.config.retention_ms).unwrap_or(i64::MAX);
-        let before = Time(clock::now().0.saturating_sub(age));
+        let now = clock::now().0;
+        let ago = |ms: u64| Time(now.saturating_sub_unsigned(ms));
+        let before = ago(shared.config.retention_ms);
         let retention = Retention {
             tasks_before: before,
             entries_before: before,
+            audit_before: ago(shared.config.audit_retention_ms),
             changes_kept: CHANGES_KEPT,
         };
         match shared.store.retain(retention).await {

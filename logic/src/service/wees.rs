@@ -1,6 +1,7 @@
 //! Follows what the execution environments say of themselves: it sets the windows and keeps the Wee records. One that
 //! says nothing for a while is gone, whether it took its announcement back or not.
 
+use crate::audit::Act;
 use crate::core::{Logic, Shared};
 use crate::dispatch::route::Windows;
 use crate::dispatch::{Handle, Input};
@@ -188,6 +189,12 @@ impl Logic {
         let known = self
             .record("Wee", name)
             .ok_or_else(|| not_found("Wee", name))?;
+        let what = match wanted {
+            WeeSpec { drained: true, .. } => "drained",
+            WeeSpec { cordoned: true, .. } => "cordoned",
+            WeeSpec { .. } => "uncordoned",
+        };
+        self.shared.will(Act::new(what, "Wee", name)).await?;
         let spec = serde_json::to_value(wanted).unwrap_or_default();
         let written = self.shared.put_own("Wee", name, spec, known.status).await;
         let other = written.map_err(store_problem)?;
@@ -209,6 +216,7 @@ impl Logic {
             return Err(Problem::new(Code::WrongState, what)
                 .hint("upgrade it by starting sengu again; nothing in hand is lost"));
         }
+        self.shared.will(Act::new("upgraded", "Wee", name)).await?;
         let body = serde_json::to_vec(&WeeCommand::Upgrade).unwrap_or_default();
         let message = Message {
             queue: Queue::wee(name),

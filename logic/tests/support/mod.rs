@@ -116,6 +116,7 @@ async fn start(
         interconnect: "embedded".to_owned(),
         roles: Vec::new(),
         retention_ms: 86_400_000,
+        audit_retention_ms: 86_400_000,
         followers: followers.to_vec(),
         moving: None,
     };

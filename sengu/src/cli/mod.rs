@@ -1,6 +1,7 @@
 //! The command line: kubectl's grammar, one file per verb. stdout is data, stderr is talk.
 
 mod apply;
+mod audit;
 mod cancel;
 mod changes;
 mod completions;
@@ -101,6 +102,7 @@ Work
   cancel        Cancel a task or a run
   retry         Run the unfinished targets of a run again
   top           What goes on now
+  audit         Who did what
 
 Versions and execution environments
   worker push   Push a version of a worker into a sengu that runs
@@ -167,6 +169,8 @@ enum Verb {
     Retry(retry::Args),
     /// What goes on now
     Top(top::Args),
+    /// Who did what, newest first
+    Audit(audit::Args),
     /// Move a version of a worker to a part of the targets
     Promote(promote::Args),
     /// Go back to the version before
@@ -289,6 +293,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             Verb::Retry(args) => retry::run(&args, &context).await,
             Verb::Uncordon(args) => uncordon::run(&args, &context).await,
             Verb::Top(args) => top::run(&args, &context).await,
+            Verb::Audit(args) => audit::run(&args, &context).await,
             Verb::Promote(args) => promote::run(&args, &context).await,
             Verb::Rollback(args) => rollback::run(&args, &context).await,
             Verb::Rollout(args) => rollout::run(&args, &context).await,

@@ -23,6 +23,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 const RETENTION_DEFAULT_MS: u64 = 7 * 86_400_000;
+/// More than a year, as audits want it.
+const AUDIT_RETENTION_DEFAULT_MS: u64 = 400 * 86_400_000;
 /// Linux takes socket names of less than this.
 const SOCKET_BYTES_MAX: usize = 108;
 
@@ -133,6 +135,9 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
                 .as_ref()
                 .map_or_else(|| "embedded".to_owned(), Addresses::engine),
             roles,
+            audit_retention_ms: config
+                .audit_retention
+                .map_or(AUDIT_RETENTION_DEFAULT_MS, |r| r.ms),
             retention_ms: config.retention.map_or(RETENTION_DEFAULT_MS, |r| r.ms),
             followers,
             moving: Some(Movable {

@@ -266,6 +266,15 @@ impl Store for Seen {
         self.reading(move |s| s.entries(stream, key, after, limit))
     }
 
+    fn entries_back<'a>(
+        &'a self,
+        stream: &'a str,
+        before: Position,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>> {
+        self.reading(move |s| s.entries_back(stream, before, limit))
+    }
+
     fn results(
         &self,
         after: Position,

@@ -449,7 +449,7 @@ impl State {
             let before = entries.len();
             entries.retain(|_, entry| {
                 let of_gone = stream == TASK_LOG && gone.contains(&TaskId(entry.key));
-                entry.at >= retention.entries_before && !of_gone
+                entry.at >= retention.before(stream) && !of_gone
             });
             rows += (before - entries.len()) as u64;
         }

@@ -65,6 +65,7 @@ async fn fill(store: &dyn Move) {
     let kept = Retention {
         tasks_before: Time(0),
         entries_before: Time(0),
+        audit_before: Time(0),
         changes_kept: 9,
     };
     store.retain(kept).await.expect("retain");

@@ -3,7 +3,7 @@
 use super::records::put;
 use super::streams::{append, bodies};
 use super::{commit, end, insert, task, task_of};
-use crate::{Expect, Op, Retention, Store, StoreError, TASK_LOG, TaskQuery};
+use crate::{AUDIT, Expect, Op, Retention, Store, StoreError, TASK_LOG, TaskQuery};
 use sengu_model::outcome::Status;
 use sengu_model::task::Priority;
 use sengu_model::{RunId, TaskId, Time, Uid};
@@ -14,6 +14,7 @@ use std::sync::Arc;
 const ALL: Retention = Retention {
     tasks_before: Time(0),
     entries_before: Time(0),
+    audit_before: Time(0),
     changes_kept: u64::MAX,
 };
 
@@ -120,20 +121,23 @@ async fn ended_tasks_go_with_what_belongs_to_them(store: &dyn Store) {
 
 async fn entries_go_by_age(store: &dyn Store) {
     for at in 0..10 {
-        let (audit, log) = (append("audit", 0, at, "a"), append(TASK_LOG, 5, at, "l"));
-        commit(store, vec![audit, log]).await;
+        commit(store, vec![append(AUDIT, 0, at, "who")]).await;
+        let (event, log) = (append("events", 0, at, "a"), append(TASK_LOG, 5, at, "l"));
+        commit(store, vec![event, log]).await;
     }
     let rows = store
         .retain(Retention {
             entries_before: Time(6),
+            audit_before: Time(3),
             ..ALL
         })
         .await
         .expect("retain");
-    assert_eq!(rows, 12);
-    assert_eq!(bodies(store, "audit", 0).await.len(), 4);
+    assert_eq!(rows, 15);
+    assert_eq!(bodies(store, AUDIT, 0).await.len(), 7, "kept longer");
+    assert_eq!(bodies(store, "events", 0).await.len(), 4);
     assert_eq!(bodies(store, TASK_LOG, 5).await.len(), 4);
-    let before = store.entries("audit", 0, 0, 10).await.expect("entries");
+    let before = store.entries("events", 0, 0, 10).await.expect("entries");
     store
         .retain(Retention {
             entries_before: Time(100),
@@ -141,7 +145,7 @@ async fn entries_go_by_age(store: &dyn Store) {
         })
         .await
         .expect("retain");
-    let said = commit(store, vec![append("audit", 0, 100, "new")]).await;
+    let said = commit(store, vec![append("events", 0, 100, "new")]).await;
     assert!(
         before.iter().all(|entry| entry.position < said.position),
         "a position is never given twice, even when all entries are gone"

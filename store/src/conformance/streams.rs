@@ -1,7 +1,7 @@
 //! Append-only streams and meta.
 
 use super::commit;
-use crate::{Op, Store};
+use crate::{Op, Position, Store};
 use bytes::Bytes;
 use sengu_model::Time;
 use std::future::Future;
@@ -74,6 +74,23 @@ async fn streams_are_apart_and_in_order(store: &dyn Store) {
         .collect();
     assert_eq!(bodies(store, "audit", 0).await, wanted, "as appended");
     assert_eq!(bodies(store, "events", 0).await.len(), 10);
+    let mut back = Vec::new();
+    let mut before = Position::MAX;
+    loop {
+        let page = store.entries_back("audit", before, 3).await;
+        let page = page.expect("entries");
+        assert!(page.len() <= 3, "a page keeps its limit");
+        let Some(oldest) = page.last() else { break };
+        before = oldest.position;
+        back.extend(
+            page.iter()
+                .map(|e| String::from_utf8_lossy(&e.body).into_owned()),
+        );
+    }
+    back.reverse();
+    assert_eq!(back, wanted, "the same from the other end");
+    let none = store.entries_back("nothing", 5, 3).await.expect("entries");
+    assert!(none.is_empty());
     let newest = store
         .entries("audit", 0, last - 1, 10)
         .await

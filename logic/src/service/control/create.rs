@@ -1,6 +1,7 @@
 //! Making runs: the targets are frozen, the tasks committed, the first batch let go.
 
 use super::{Input, priority};
+use crate::audit::Act;
 use crate::clock;
 use crate::core::Logic;
 use crate::dispatch;
@@ -149,8 +150,18 @@ impl Logic {
             ended_at: None,
             message: String::new(),
         };
-        self.begin_round(id, spec, status, targets, &plans, 0, Expect::Absent)
-            .await
+        let plans = &plans;
+        self.begin_round(
+            id,
+            spec,
+            status,
+            targets,
+            plans,
+            0,
+            Expect::Absent,
+            "created",
+        )
+        .await
     }
 
     #[allow(clippy::too_many_arguments)] // each is one column of the round
@@ -164,13 +175,15 @@ impl Logic {
         plans: &HashMap<Arc<str>, crate::tasks::Plan>,
         batches_before: u32,
         expect: Expect,
+        what: &str,
     ) -> Result<Record, Problem> {
         let size = batch_size(&spec, targets.len());
         let priority = priority(&spec, targets.len());
         status.batches = batches_before + targets.len().div_ceil(size) as u32;
         status.batch = batches_before + 1;
-        let mut ready = Vec::with_capacity(size.min(targets.len()));
-        let mut ops = Vec::with_capacity(targets.len() + 1);
+        let count = targets.len();
+        let mut ready = Vec::with_capacity(size.min(count));
+        let mut ops = Vec::with_capacity(count + 2);
         for (i, target) in targets.into_iter().enumerate() {
             let batch = batches_before + (i / size) as u32 + 1;
             let first = batch == batches_before + 1;
@@ -211,6 +224,8 @@ impl Logic {
             expect,
             body: serde_json::to_vec(&record).unwrap_or_default().into(),
         });
+        let note = format!("{} on {count} targets", spec.action);
+        ops.push(Act::new(what, "Run", &id.to_string()).note(note).op());
         let arrival = self.dispatch.arriving();
         let committed = self
             .shared
@@ -246,6 +261,16 @@ impl Logic {
         self.run_record(name).map(|(id, ..)| id)
     }
 
+    /// Keeps what is asked of a run that is not over.
+    pub(super) async fn will_turn(&self, name: &str, what: &str) -> Result<RunId, Problem> {
+        let id = self.run_id(name)?;
+        let status = self.control.ask(|reply| Input::Status(id, reply)).await;
+        if status.flatten().is_some_and(|status| !status.phase.over()) {
+            self.shared.will(Act::new(what, "Run", name)).await?;
+        }
+        Ok(id)
+    }
+
     fn run_record(&self, name: &str) -> Result<(RunId, Record, RunStatus), Problem> {
         let record = self
             .record("Run", name)
@@ -274,7 +299,7 @@ impl Logic {
     /// # Errors
     /// `not_found`, `wrong_state` when it is over.
     pub async fn cancel_run(&self, name: &str) -> Result<Record, Problem> {
-        let (id, ..) = self.run_record(name)?;
+        let id = self.will_turn(name, "cancelled").await?;
         match self.control.ask(|reply| Input::Cancel(id, reply)).await {
             Some(true) => self.run(name).await,
             _ => Err(Problem::new(
@@ -356,7 +381,8 @@ impl Logic {
         // Two who ask at once must not both begin a round.
         let as_read = record.metadata.revision;
         let expect = as_read.map_or(Expect::Anything, Expect::Revision);
-        self.begin_round(id, spec, status, targets, &plans, batches_before, expect)
+        let (before, plans) = (batches_before, &plans);
+        self.begin_round(id, spec, status, targets, plans, before, expect, "retried")
             .await
     }
 }

@@ -26,7 +26,7 @@ impl Logic {
     /// # Errors
     /// `not_found`, `wrong_state` when it is over or ending, `store_unavailable`.
     pub async fn pause_run(&self, name: &str) -> Result<Record, Problem> {
-        self.turn_run(name, Input::Pause, "sengu retry run/").await
+        self.turn_run(name, Input::Pause, "paused").await
     }
 
     /// Goes on with a run that was paused. One that runs goes on running.
@@ -34,16 +34,16 @@ impl Logic {
     /// # Errors
     /// `not_found`, `wrong_state` when it is over or ending, `store_unavailable`.
     pub async fn resume_run(&self, name: &str) -> Result<Record, Problem> {
-        self.turn_run(name, Input::Resume, "sengu retry run/").await
+        self.turn_run(name, Input::Resume, "resumed").await
     }
 
     async fn turn_run(
         &self,
         name: &str,
         input: fn(RunId, tokio::sync::oneshot::Sender<Turned>) -> Input,
-        instead: &str,
+        what: &str,
     ) -> Result<Record, Problem> {
-        let id = self.run_id(name)?;
+        let id = self.will_turn(name, what).await?;
         let turned = self.control.ask(|reply| input(id, reply)).await;
         match turned.unwrap_or(Turned::NotWritten) {
             Turned::Done => self.run(name).await,
@@ -53,7 +53,7 @@ impl Logic {
             }
             Turned::Not(_) => {
                 let problem = Problem::new(Code::WrongState, format!("run {name} is over"));
-                Err(problem.hint(format!("{instead}{name} does what is left again")))
+                Err(problem.hint(format!("sengu retry run/{name} does what is left again")))
             }
             Turned::NotWritten => Err(Problem::new(
                 Code::StoreUnavailable,

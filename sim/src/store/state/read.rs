@@ -160,6 +160,12 @@ impl State {
             .collect()
     }
 
+    pub fn entries_back(&self, stream: &str, before: Position, limit: usize) -> Vec<Entry> {
+        let list = self.entries.get(stream);
+        let all = list.into_iter().flat_map(|l| l.range(..before).rev());
+        all.map(|(_, entry)| entry).take(limit).cloned().collect()
+    }
+
     pub fn results(&self, after: Position, limit: usize) -> Vec<(Position, StoredTask)> {
         let all = self.results.range(after + 1..).take(limit);
         all.filter_map(|(position, id)| Some((*position, self.task(*id)?)))

@@ -153,6 +153,15 @@ impl Store for Frail {
         self.port.entries(stream, key, after, limit)
     }
 
+    fn entries_back<'a>(
+        &'a self,
+        stream: &'a str,
+        before: Position,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>> {
+        self.port.entries_back(stream, before, limit)
+    }
+
     fn results(
         &self,
         after: Position,

@@ -18,7 +18,7 @@ const TASKS_GONE: &str = "DELETE FROM task WHERE id = ANY($1::bigint[])";
 const LOGS_GONE: &str = "DELETE FROM entry WHERE key = ANY($1::bigint[]) AND key <> 0 \
      AND stream = (SELECT id FROM stream WHERE name = $2)";
 const CHANGES_GONE: &str = "DELETE FROM change WHERE revision < $1";
-const STREAMS: &str = "SELECT id FROM stream ORDER BY id";
+const STREAMS: &str = "SELECT id, name FROM stream ORDER BY id";
 const ENTRIES: &str = "SELECT position, at FROM entry WHERE stream = $1 ORDER BY position LIMIT $2";
 const ENTRIES_GONE: &str = "DELETE FROM entry WHERE stream = $1 AND position <= $2";
 
@@ -95,9 +95,10 @@ async fn changes(
 async fn entries(session: &Session, retention: &Retention) -> Result<u64, Trouble> {
     for row in session.rows(STREAMS, &[]).await? {
         let stream: i32 = row.try_get(0)?;
+        let before = retention.before(row.try_get(1)?).0;
         let mut last = None;
         for row in session.rows(ENTRIES, &[&stream, &ROWS_PER_STEP]).await? {
-            if row.try_get::<_, i64>(1)? >= retention.entries_before.0 {
+            if row.try_get::<_, i64>(1)? >= before {
                 break;
             }
             last = Some(row.try_get::<_, i64>(0)?);

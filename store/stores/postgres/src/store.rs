@@ -203,6 +203,15 @@ impl Store for PostgresStore {
         read::streams::entries(&self.pool, stream, key, after, limit).boxed()
     }
 
+    fn entries_back<'a>(
+        &'a self,
+        stream: &'a str,
+        before: Position,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>> {
+        read::streams::entries_back(&self.pool, stream, before, limit).boxed()
+    }
+
     fn results(
         &self,
         after: Position,

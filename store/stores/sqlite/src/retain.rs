@@ -135,11 +135,12 @@ fn changes(
 
 /// In each stream the oldest entries go, up to the first that is kept.
 fn entries(connection: &Connection, retention: &Retention) -> rusqlite::Result<u64> {
-    let streams: Vec<i64> = connection
-        .prepare_cached("SELECT id FROM stream")?
-        .query_map((), |r| r.get(0))?
+    let streams: Vec<(i64, String)> = connection
+        .prepare_cached("SELECT id, name FROM stream")?
+        .query_map((), |r| Ok((r.get(0)?, r.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    for stream in streams {
+    for (stream, name) in streams {
+        let before = retention.before(&name).0;
         let (from, to) = entry_range(stream, 0);
         let last: Option<i64> = connection
             .prepare_cached(
@@ -148,7 +149,7 @@ fn entries(connection: &Connection, retention: &Retention) -> rusqlite::Result<u
             .query_map((from, to, ROWS_PER_STEP), |r| {
                 Ok((r.get(0)?, r.get::<_, i64>(1)?))
             })?
-            .take_while(|row| !matches!(row, Ok((_, at)) if *at >= retention.entries_before.0))
+            .take_while(|row| !matches!(row, Ok((_, at)) if *at >= before))
             .try_fold(None, |_, row| row.map(|(id, _)| Some(id)))?;
         let Some(last) = last else { continue };
         let rows = connection

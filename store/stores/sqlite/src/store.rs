@@ -224,6 +224,19 @@ impl Store for SqliteStore {
         .boxed()
     }
 
+    fn entries_back<'a>(
+        &'a self,
+        stream: &'a str,
+        before: Position,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>> {
+        let stream = stream.to_owned();
+        self.read("read a stream", move |c| {
+            read::streams::entries_back(c, &stream, before, limit)
+        })
+        .boxed()
+    }
+
     fn results(
         &self,
         after: Position,

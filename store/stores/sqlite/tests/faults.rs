@@ -162,6 +162,7 @@ async fn retention_leaves_no_row_behind() {
     let retention = Retention {
         tasks_before: Time(2),
         entries_before: Time(0),
+        audit_before: Time(0),
         changes_kept: 0,
     };
     store.retain(retention).await.expect("retain");

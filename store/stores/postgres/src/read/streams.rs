@@ -13,6 +13,9 @@ const ALL: &str = "SELECT position, key, at, body FROM entry \
 const OF_KEY: &str = "SELECT position, key, at, body FROM entry \
      WHERE stream = (SELECT id FROM stream WHERE name = $1) AND position > $2 AND key = $4 AND key <> 0 \
      ORDER BY position LIMIT $3";
+const WHAT: &str = "read a stream";
+const BACK: &str = "SELECT position, key, at, body FROM entry \
+     WHERE stream = (SELECT id FROM stream WHERE name = $1) AND position < $2 ORDER BY position DESC LIMIT $3";
 
 pub async fn entries(
     pool: &Pool,
@@ -21,7 +24,6 @@ pub async fn entries(
     after: Position,
     limit: usize,
 ) -> Result<Vec<Entry>, StoreError> {
-    const WHAT: &str = "read a stream";
     if stream.contains('\0') {
         return Ok(Vec::new());
     }
@@ -32,6 +34,21 @@ pub async fn entries(
         pool.rows(WHAT, OF_KEY, &[&stream, &after, &limit, &key])
             .await?
     };
+    each(WHAT, &rows, entry_of)
+}
+
+/// Newest first.
+pub async fn entries_back(
+    pool: &Pool,
+    stream: &str,
+    before: Position,
+    limit: usize,
+) -> Result<Vec<Entry>, StoreError> {
+    if stream.contains('\0') {
+        return Ok(Vec::new());
+    }
+    let (before, limit) = (ordered(before), page(limit));
+    let rows = pool.rows(WHAT, BACK, &[&stream, &before, &limit]).await?;
     each(WHAT, &rows, entry_of)
 }
 

@@ -13,11 +13,9 @@ pub fn entries(
     after: Position,
     limit: usize,
 ) -> rusqlite::Result<Vec<Entry>> {
-    let id: Option<i64> = connection
-        .prepare_cached("SELECT id FROM stream WHERE name = ?1")?
-        .query_row((stream,), |row| row.get(0))
-        .optional()?;
-    let Some(id) = id else { return Ok(Vec::new()) };
+    let Some(id) = id_of(connection, stream)? else {
+        return Ok(Vec::new());
+    };
     let (from, to) = entry_range(id, after);
     if key == 0 {
         return connection
@@ -34,6 +32,33 @@ pub fn entries(
         )?
         .query_map((key.cast_signed(), from, to, page(limit)), entry_of)?
         .collect()
+}
+
+/// Newest first.
+pub fn entries_back(
+    connection: &Connection,
+    stream: &str,
+    before: Position,
+    limit: usize,
+) -> rusqlite::Result<Vec<Entry>> {
+    let Some(id) = id_of(connection, stream)? else {
+        return Ok(Vec::new());
+    };
+    let (first, _) = entry_range(id, 0);
+    let (before, _) = entry_range(id, before);
+    connection
+        .prepare_cached(
+            "SELECT id, key, at, body FROM entry WHERE id > ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
+        )?
+        .query_map((first, before, page(limit)), entry_of)?
+        .collect()
+}
+
+fn id_of(connection: &Connection, stream: &str) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT id FROM stream WHERE name = ?1")?
+        .query_row((stream,), |row| row.get(0))
+        .optional()
 }
 
 fn entry_of(row: &Row<'_>) -> rusqlite::Result<Entry> {
