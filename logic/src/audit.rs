@@ -228,7 +228,7 @@ mod tests {
 
     fn record(kind: &str, labels: Value, spec: Value) -> Record {
         serde_json::from_value(json!({
-            "apiVersion": "sengu.dev/v1", "kind": kind,
+            "apiVersion": "sengu/v1", "kind": kind,
             "metadata": {"name": "a", "labels": labels}, "spec": spec,
         }))
         .unwrap()

@@ -32,7 +32,7 @@ pub enum Role {
 impl Role {
     const ALL: [Role; 2] = [Role::Operator, Role::Viewer];
 
-    fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Role::Operator => "operator",
             Role::Viewer => "viewer",

@@ -35,7 +35,7 @@ pub struct ApplyAnswer {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub struct ApplyParams {
-    /// With a YAML body: check and compare only.
+    /// Check and compare only; so does `dryRun` of a JSON body.
     dry_run: bool,
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn apply(
         }];
         ApplyRequest {
             sources,
-            dry_run: params.dry_run,
+            dry_run: false,
         }
     } else {
         serde_json::from_slice(&body).map_err(|e| {
@@ -74,8 +74,10 @@ pub(super) async fn apply(
             Refusal(Problem::new(Code::Syntax, format!("body: {e}")).hint(hint))
         })?
     };
+    // Said in either place it must hold: a dry run that writes is the worst of answers.
+    let dry_run = params.dry_run || request.dry_run;
     let documents = read_documents(request.sources).await?;
-    let (results, revision) = logic.apply(documents, request.dry_run).await?;
+    let (results, revision) = logic.apply(documents, dry_run).await?;
     Ok(json(StatusCode::OK, ApplyAnswer { results, revision }))
 }
 

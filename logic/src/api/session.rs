@@ -265,24 +265,18 @@ fn check_name(name: Option<&str>) -> Result<(), Problem> {
 }
 
 /// What a request does is done by who asks.
-pub(super) async fn act(
-    Extension(caller): Extension<Caller>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if request.method().is_safe() {
+pub(super) async fn act(request: Request, next: Next) -> Response {
+    // Nobody yet where a session begins.
+    let caller = request.extensions().get::<Caller>().cloned();
+    let Some(caller) = caller.filter(|_| !request.method().is_safe()) else {
         return next.run(request).await;
-    }
-    let role = match caller.role {
-        Role::Operator => "operator",
-        Role::Viewer => "viewer",
     };
     let via = match caller.by {
         By::Token => "token",
         By::Cookie => "cookie",
     };
     let actor = Actor {
-        role: role.to_owned(),
+        role: caller.role.word().to_owned(),
         name: caller.name,
         via: Some(via.to_owned()),
     };
