@@ -6,6 +6,7 @@ use crate::http::Client;
 use anyhow::{Context as _, Result, bail};
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -52,6 +53,47 @@ impl Server {
         };
         server.ready()?;
         Ok(server)
+    }
+
+    /// One that stands by `active`, on the store and broker that the configuration names.
+    pub fn beside(bench: &Bench, active: &Server, config: &str) -> Result<Server> {
+        let folder = tempfile::Builder::new()
+            .prefix("up-")
+            .tempdir_in(&bench.scratch)
+            .context("make a data directory")?;
+        fs::write(folder.path().join(CONFIG), config).context("write the configuration")?;
+        let data = folder.path().join("data");
+        fs::create_dir(&data)?;
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o700))?;
+        for file in ["token", "seal.key"] {
+            fs::copy(active.data().join(file), data.join(file))?;
+        }
+        let child = spawn(&bench.sengu, &bench.workers, folder.path())?;
+        let mut server = Server {
+            child,
+            folder,
+            sengu: bench.sengu.clone(),
+            workers: bench.workers.clone(),
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            token: active.token.clone(),
+        };
+        let end = Instant::now() + READY_MAX;
+        while Instant::now() < end {
+            if let Ok(endpoint) = fs::read_to_string(server.data().join("endpoint"))
+                && let Ok(address) = endpoint.trim().trim_start_matches("http://").parse()
+            {
+                server.address = address;
+                return Ok(server);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("the one that stands by does not listen: {}", server.log())
+    }
+
+    /// No chance to say good-bye.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill().context("kill sengu")?;
+        self.child.wait().context("wait for sengu").map(drop)
     }
 
     /// Ends it and starts it again on the same data.

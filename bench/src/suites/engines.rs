@@ -253,41 +253,58 @@ fn rabbitmq(bench: &Bench) -> Result<Engine, String> {
     })())
 }
 
+/// A PostgreSQL of its own.
+pub struct Postgres {
+    port: u16,
+    process: Process,
+}
+
+impl Postgres {
+    pub fn start(bench: &Bench) -> Result<Postgres, String> {
+        let programs = "/usr/lib/postgresql/15/bin";
+        program(&format!("{programs}/postgres"), "apt install postgresql")?;
+        told((|| {
+            let (port, folder) = (free_port()?, folder(bench, "postgres")?);
+            let data = folder.join("data");
+            fs::create_dir(&data)?;
+            run_quietly(Command::new("chown").arg("postgres").arg(&data))?;
+            let own = ["--reuid=postgres", "--regid=postgres", "--clear-groups"];
+            let program = |name: &str| {
+                let mut command = Command::new("setpriv");
+                command.args(own).arg(Path::new(programs).join(name));
+                command
+            };
+            let mut init = program("initdb");
+            run_quietly(
+                init.arg("-D")
+                    .arg(&data)
+                    .args(["-A", "trust", "-U", "sengu"]),
+            )?;
+            let mut server = program("postgres");
+            server.arg("-D").arg(&data);
+            server.args(["-h", "127.0.0.1", "-k", "", "-p", &port.to_string()]);
+            server.args(["-c", "shared_buffers=512MB", "-c", "max_wal_size=2GB"]);
+            let process = begin("postgres", &mut server, port)?;
+            Ok(Postgres { port, process })
+        })())
+    }
+
+    /// What sengu is told of it.
+    pub fn config(&self) -> String {
+        format!("[store]\nurl = \"postgres://sengu@127.0.0.1:{}/postgres\"\n", self.port)
+    }
+}
+
 fn postgres(bench: &Bench) -> Result<Engine, String> {
-    let programs = "/usr/lib/postgresql/15/bin";
-    program(&format!("{programs}/postgres"), "apt install postgresql")?;
-    told((|| {
-        let (port, folder) = (free_port()?, folder(bench, "postgres")?);
-        let data = folder.join("data");
-        fs::create_dir(&data)?;
-        run_quietly(Command::new("chown").arg("postgres").arg(&data))?;
-        let own = ["--reuid=postgres", "--regid=postgres", "--clear-groups"];
-        let program = |name: &str| {
-            let mut command = Command::new("setpriv");
-            command.args(own).arg(Path::new(programs).join(name));
-            command
-        };
-        let mut init = program("initdb");
-        run_quietly(
-            init.arg("-D")
-                .arg(&data)
-                .args(["-A", "trust", "-U", "sengu"]),
-        )?;
-        let mut server = program("postgres");
-        server.arg("-D").arg(&data);
-        server.args(["-h", "127.0.0.1", "-k", "", "-p", &port.to_string()]);
-        server.args(["-c", "shared_buffers=512MB", "-c", "max_wal_size=2GB"]);
-        let server = begin("postgres", &mut server, port)?;
-        let address = format!("postgres://sengu@127.0.0.1:{port}/postgres");
-        Ok(Engine {
-            name: "PostgreSQL",
-            config: format!("[store]\nurl = \"{address}\"\n"),
-            raw: None,
-            wanted: Wanted::AtLeast(8_000.0),
-            beside_raw: Wanted::Nothing,
-            _processes: vec![server],
-        })
-    })())
+    let postgres = Postgres::start(bench)?;
+    Ok(Engine {
+        name: "PostgreSQL",
+        config: postgres.config(),
+        raw: None,
+        wanted: Wanted::AtLeast(8_000.0),
+        beside_raw: Wanted::Nothing,
+        _processes: vec![postgres.process],
+    })
 }
 
 fn run_quietly(command: &mut Command) -> Result<()> {

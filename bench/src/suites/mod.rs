@@ -15,6 +15,7 @@ mod runtimes;
 mod snmp;
 mod ssh;
 mod sweep;
+mod takeover;
 
 use crate::Bench;
 use crate::report::Report;
@@ -25,7 +26,7 @@ pub struct Suite {
     pub run: fn(&Bench, &mut Report) -> Result<()>,
 }
 
-pub const ALL: [Suite; 14] = [
+pub const ALL: [Suite; 15] = [
     Suite {
         name: "pipeline",
         run: pipeline::run,
@@ -37,6 +38,10 @@ pub const ALL: [Suite; 14] = [
     Suite {
         name: "away",
         run: away::run,
+    },
+    Suite {
+        name: "takeover",
+        run: takeover::run,
     },
     Suite {
         name: "latency",

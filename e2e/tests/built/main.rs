@@ -12,6 +12,7 @@ mod images;
 mod instance;
 mod kills;
 mod kinds;
+mod migrate;
 mod release;
 mod routes;
 mod runtimes;

@@ -261,11 +261,16 @@ impl Logic {
         self.run_record(name).map(|(id, ..)| id)
     }
 
-    /// Keeps what is asked of a run that is not over.
-    pub(super) async fn will_turn(&self, name: &str, what: &str) -> Result<RunId, Problem> {
+    /// Keeps what is asked of a run, where its phase will take it.
+    pub(super) async fn will_turn(
+        &self,
+        name: &str,
+        what: &str,
+        takes: fn(RunPhase) -> bool,
+    ) -> Result<RunId, Problem> {
         let id = self.run_id(name)?;
         let status = self.control.ask(|reply| Input::Status(id, reply)).await;
-        if status.flatten().is_some_and(|status| !status.phase.over()) {
+        if status.flatten().is_some_and(|status| takes(status.phase)) {
             self.shared.will(Act::new(what, "Run", name)).await?;
         }
         Ok(id)
@@ -299,7 +304,7 @@ impl Logic {
     /// # Errors
     /// `not_found`, `wrong_state` when it is over.
     pub async fn cancel_run(&self, name: &str) -> Result<Record, Problem> {
-        let id = self.will_turn(name, "cancelled").await?;
+        let id = self.will_turn(name, "cancelled", |phase| !phase.over()).await?;
         match self.control.ask(|reply| Input::Cancel(id, reply)).await {
             Some(true) => self.run(name).await,
             _ => Err(Problem::new(

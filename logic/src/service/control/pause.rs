@@ -43,7 +43,8 @@ impl Logic {
         input: fn(RunId, tokio::sync::oneshot::Sender<Turned>) -> Input,
         what: &str,
     ) -> Result<Record, Problem> {
-        let id = self.will_turn(name, what).await?;
+        let takes = |phase| matches!(phase, RunPhase::Running | RunPhase::Paused);
+        let id = self.will_turn(name, what, takes).await?;
         let turned = self.control.ask(|reply| input(id, reply)).await;
         match turned.unwrap_or(Turned::NotWritten) {
             Turned::Done => self.run(name).await,
