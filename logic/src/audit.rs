@@ -166,6 +166,14 @@ pub fn valid_name(name: &str) -> bool {
         && !name.chars().any(char::is_control)
 }
 
+/// `action on 3 targets`
+pub fn on_targets(action: &str, count: usize) -> String {
+    match count {
+        1 => format!("{action} on 1 target"),
+        count => format!("{action} on {count} targets"),
+    }
+}
+
 fn declared(record: &Record) -> Value {
     serde_json::json!({
         "labels": record.metadata.labels,

@@ -1,6 +1,6 @@
 //! Making tasks: from a request to committed rows, checked against what the target's kind can do.
 
-use crate::audit::Act;
+use crate::audit::{self, Act};
 use crate::catalog::{Action, Kind, clip};
 use crate::clock;
 use crate::core::Logic;
@@ -242,7 +242,7 @@ impl Logic {
         if plans.values().any(|plan| plan.effect != Effect::Read)
             && let Some(first) = created.first()
         {
-            let note = format!("{} on {count} targets", request.action);
+            let note = audit::on_targets(&request.action, created.len());
             let act = Act::new("created", "Task", &first.id.to_string()).note(note);
             let names = created.iter().map(|task| task.target.as_str());
             ops.push(act.targets(names).op());

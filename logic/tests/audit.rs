@@ -184,7 +184,7 @@ async fn every_change_is_kept_with_who_asked_for_it() {
         (&fresh[0]["name"], &fresh[0]["targets"]),
         (&json!(id), &json!(["t3"]))
     );
-    assert_eq!(fresh[0]["note"], "set on 1 targets");
+    assert_eq!(fresh[0]["note"], "set on 1 target");
     let read = json!({"action": "observe", "targets": ["t0"]});
     let (_, fresh) = s.act("post /v1/tasks", "/v1/tasks", read).await;
     assert!(fresh.is_empty(), "looking changes nothing: {fresh:?}");

@@ -156,13 +156,16 @@ impl Connect {
     /// As whom the audit will know this caller; None where neither a flag nor the system says.
     fn name(&self) -> Option<HeaderValue> {
         let system = || {
-            let user = ["USER", "LOGNAME"]
-                .iter()
-                .find_map(|key| std::env::var(key).ok());
+            let user = ["USER", "LOGNAME"];
+            let user = user.iter().find_map(|key| std::env::var(key).ok());
+            // Neither is set where cron or systemd starts a program.
+            let number = || format!("uid-{}", rustix::process::getuid().as_raw());
             let host = rustix::system::uname();
-            Some(format!("{}@{}", user?, host.nodename().to_str().ok()?))
+            let host = host.nodename().to_str().ok()?.to_owned();
+            Some(format!("{}@{host}", user.unwrap_or_else(number)))
         };
-        let name = self.name.clone().or_else(system)?;
+        let given = self.name.clone().filter(|name| !name.is_empty());
+        let name = given.or_else(system)?;
         HeaderValue::try_from(name).ok()
     }
 

@@ -291,7 +291,10 @@ impl Postgres {
 
     /// What sengu is told of it.
     pub fn config(&self) -> String {
-        format!("[store]\nurl = \"postgres://sengu@127.0.0.1:{}/postgres\"\n", self.port)
+        format!(
+            "[store]\nurl = \"postgres://sengu@127.0.0.1:{}/postgres\"\n",
+            self.port
+        )
     }
 }
 

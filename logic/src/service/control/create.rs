@@ -1,7 +1,7 @@
 //! Making runs: the targets are frozen, the tasks committed, the first batch let go.
 
 use super::{Input, priority};
-use crate::audit::Act;
+use crate::audit::{self, Act};
 use crate::clock;
 use crate::core::Logic;
 use crate::dispatch;
@@ -224,7 +224,7 @@ impl Logic {
             expect,
             body: serde_json::to_vec(&record).unwrap_or_default().into(),
         });
-        let note = format!("{} on {count} targets", spec.action);
+        let note = audit::on_targets(&spec.action, count);
         ops.push(Act::new(what, "Run", &id.to_string()).note(note).op());
         let arrival = self.dispatch.arriving();
         let committed = self
@@ -304,7 +304,9 @@ impl Logic {
     /// # Errors
     /// `not_found`, `wrong_state` when it is over.
     pub async fn cancel_run(&self, name: &str) -> Result<Record, Problem> {
-        let id = self.will_turn(name, "cancelled", |phase| !phase.over()).await?;
+        let id = self
+            .will_turn(name, "cancelled", |phase| !phase.over())
+            .await?;
         match self.control.ask(|reply| Input::Cancel(id, reply)).await {
             Some(true) => self.run(name).await,
             _ => Err(Problem::new(
