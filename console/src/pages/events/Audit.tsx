@@ -49,5 +49,5 @@ export function Audit() {
 
 /** With what the address asks for, though this console does not know it: servers may. */
 function withOwn(value: string, choices: [string, string][]): [string, string][] {
-  return value === '' || choices.some(([each]) => each === value) ? choices : [...choices, [value, visibleText(value.slice(0, 80))]]
+  return value === '' || choices.some(([each]) => each === value) ? choices : [...choices, [value, visibleText(value.slice(0, 40))]]
 }

@@ -60,8 +60,8 @@ export const messages = defineMessages({
   noAct: { en: 'No act matches', ja: '条件に合う操作はありません' },
   noActYet: { en: 'Nothing has been done yet', ja: 'まだ何も操作されていません' },
   auditMeans: {
-    en: 'What people asked for and was accepted, and what sengu decided by itself. All operators share one token: a name is what the caller gave, and nobody proves it. Secret values are never shown.',
-    ja: '受け付けた操作と sengu 自身の判断の記録です。操作者は全員同じトークンを使うため、名前は自己申告であり証明されません。秘密の値は表示されません。',
+    en: 'What people asked for and was accepted, except reads, and what sengu decided by itself. All operators share one token: a name is what the caller gave, and nobody proves it. Secret values are never shown.',
+    ja: '受け付けた操作 (読み取りを除く) と sengu 自身の判断の記録です。操作者は全員同じトークンを使うため、名前は自己申告であり証明されません。秘密の値は表示されません。',
   },
   toAudit: { en: 'Who did what to it', ja: '監査で開く' },
   opened: { en: (kind: string, name: string) => `${kind} ${name}`, ja: (kind: string, name: string) => `${kind} ${name}` },
