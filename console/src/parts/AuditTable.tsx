@@ -24,12 +24,16 @@ export function AuditTable({ pages, empty, height, ofOne = false }: Props) {
   const t = useMessages(messages)
   // Stays what it was when it was opened, wherever the list has gone since.
   const [open, setOpen] = useState<AuditEntry>()
+  const ofMany: Column<AuditEntry>[] = [
+    { key: 'kind', header: t.kind, width: '84px', fromWidth: 720, cell: (row) => <SafeText text={row.kind} max={24} still /> },
+    { key: 'name', header: t.name, width: 'minmax(84px, 1fr)', cell: (row) => <Name entry={row} /> },
+  ]
   const columns: Column<AuditEntry>[] = [
     { key: 'when', header: t.when, width: '112px', cell: (row) => <Time at={row.at} /> },
-    { key: 'who', header: t.who, width: 'minmax(84px, 1fr)', cell: (row) => <Actor by={row.by} /> },
-    { key: 'what', header: t.what, width: '132px', cell: (row) => <ActBadge what={row.what} /> },
-    ...(ofOne ? [] : [{ key: 'object', header: t.object, width: 'minmax(130px, 1fr)', fromWidth: 480, cell: (row: AuditEntry) => <Of entry={row} /> }]),
-    { key: 'how', header: t.how, width: 'minmax(140px, 2fr)', fromWidth: ofOne ? 480 : 620, cell: (row) => <SafeText text={howOf(row)} max={200} still /> },
+    { key: 'who', header: t.who, width: 'minmax(76px, 1.4fr)', cell: (row) => <Actor by={row.by} /> },
+    { key: 'what', header: t.what, width: 'minmax(96px, 144px)', cell: (row) => <ActBadge what={row.what} /> },
+    ...(ofOne ? [] : ofMany),
+    { key: 'how', header: t.how, width: 'minmax(140px, 2.4fr)', fromWidth: ofOne ? 480 : 620, cell: (row) => <SafeText text={howOf(row)} max={200} still /> },
   ]
   return (
     <>
@@ -47,21 +51,13 @@ export function AuditTable({ pages, empty, height, ofOne = false }: Props) {
   )
 }
 
-function Of({ entry }: { entry: AuditEntry }) {
+function Name({ entry }: { entry: AuditEntry }) {
   const path = pageOf(entry)
   const name = <SafeText text={entry.name} max={64} mono still />
+  if (path === undefined) return name
   return (
-    <>
-      <span className="dim">
-        <SafeText text={entry.kind} max={24} still />
-      </span>{' '}
-      {path === undefined ? (
-        name
-      ) : (
-        <Link to={path} tabIndex={-1}>
-          {name}
-        </Link>
-      )}
-    </>
+    <Link to={path} tabIndex={-1}>
+      {name}
+    </Link>
   )
 }

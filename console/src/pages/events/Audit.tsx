@@ -35,9 +35,9 @@ export function Audit() {
         </span>
       </Head>
       <Filters any={any} clear={clear}>
-        <FilterChoice label={t.kind} value={kind} onChange={(to) => set('kind', to)} choices={withOwn(kind, [...new Set([...kinds.records, ...KINDS_BESIDE])].map((each) => [each, each]))} />
-        <FilterText label={t.name} value={name} onChange={(to) => set('name', to)} placeholder={t.nameWhole} />
-        <FilterChoice label={t.what} value={what} onChange={(to) => set('what', to)} choices={withOwn(what, ACTS.map((each) => [each, words[each]]))} />
+        <FilterChoice label={a.kind} value={kind} onChange={(to) => set('kind', to)} choices={withOwn(kind, [...new Set([...kinds.records, ...KINDS_BESIDE])].map((each) => [each, each]))} />
+        <FilterText label={a.name} value={name} onChange={(to) => set('name', to)} placeholder={t.nameWhole} />
+        <FilterChoice label={a.what} value={what} onChange={(to) => set('what', to)} choices={withOwn(what, ACTS.map((each) => [each, words[each]]))} />
         <FilterText label={a.who} value={who} onChange={(to) => set('who', to)} choices={ROLES} placeholder={t.roleOrName} />
       </Filters>
       <LookOn pages={pages} said={a.lookedFar} word={a.lookOn} />
