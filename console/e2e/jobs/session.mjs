@@ -43,7 +43,9 @@ job('the name given at the login is shown, and what is done from then on is know
 })
 
 /** A name of which the audit has nothing yet. */
-const unheard = (who) => `${who}-${Date.now().toString(36)}@e2e`
+function unheard(who) {
+  return `${who}-${Date.now().toString(36)}@e2e`
+}
 
 /** The name stands beside the role, and the audit has it beside what this session does. */
 async function knownBy(browser, page, name) {
