@@ -3,10 +3,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { loggedIn, picture, profile } from './rig.mjs'
 
-/** `role` is null for somebody who is not logged in. */
-export function job(claim, { role = 'operator', look = {} }, work) {
+/** `role` is null for somebody who is not logged in; with a `name` the audit knows who it is. */
+export function job(claim, { role = 'operator', look = {}, name }, work) {
   test(claim, async () => {
-    const context = role === null ? await profile(look) : await loggedIn(role, look)
+    const context = role === null ? await profile(look) : await loggedIn(role, look, name)
     try {
       await work(context)
       assert.deepEqual(context.wrong, [])

@@ -27,7 +27,7 @@ export async function everyPage() {
     ['task', `/tasks/${ended.id}`],
     ...(open === undefined ? [] : [['task-waiting', `/tasks/${open.id}`]]),
     ['events', '/events'],
-    ['audit', '/events/changes'],
+    ['audit', '/events/audit'],
     ['system', '/system'],
     ['not-there', '/targets/no-such-target'],
   ]

@@ -18,6 +18,8 @@ const FAILED = process.env.SENGU_E2E_OUT
 
 const kept = (name) => readFileSync(join(DATA, name), 'utf8').trim()
 export const origin = kept('endpoint')
+/** As whom the audit knows what is asked here without a browser. */
+export const CALLER = 'kim@e2e'
 export const tokenOf = (role) => kept(role === 'viewer' ? 'token-viewer' : 'token')
 
 /** Runs the command line to its end and gives what it printed. */
@@ -29,7 +31,7 @@ export async function cli(...words) {
 /** Asks the API as an operator. */
 export async function api(method, path, body, type = 'application/json') {
   const text = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body)
-  const headers = { authorization: `Bearer ${tokenOf('operator')}`, ...(text === undefined ? {} : { 'content-type': type }) }
+  const headers = { authorization: `Bearer ${tokenOf('operator')}`, 'sengu-name': CALLER, ...(text === undefined ? {} : { 'content-type': type }) }
   const reply = await fetch(origin + path, { method, headers, body: text })
   const answer = await reply.text()
   assert.ok(reply.ok, `${method} ${path}: ${reply.status} ${answer}`)
@@ -125,10 +127,10 @@ async function fromDist(route) {
   await route.fulfill({ headers, path: join(DIST, /\.\w+$/.test(path) ? path : 'index.html') })
 }
 
-/** A profile in which somebody has logged in by the token in the data directory. */
-export async function loggedIn(role, look = {}) {
+/** A profile in which somebody has logged in by the token in the data directory, under a name or without one. */
+export async function loggedIn(role, look = {}, name = undefined) {
   const context = await profile(look)
-  const reply = await context.request.post(`${origin}/v1/session`, { data: { token: tokenOf(role) } })
+  const reply = await context.request.post(`${origin}/v1/session`, { data: { token: tokenOf(role), name } })
   assert.equal(reply.status(), 200)
   return context
 }
@@ -141,6 +143,21 @@ export async function open(context, path) {
   await page.goto(at(path))
   await stands(page)
   return page
+}
+
+/** Starts a task as a page does: as whoever has logged in there. */
+export function startTaskAs(page, target, action, params = {}) {
+  return page.evaluate(async (body) => {
+    const reply = await fetch('/v1/tasks', { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+    const made = await reply.json()
+    if (!reply.ok) throw new Error(JSON.stringify(made))
+    return made.tasks[0].id
+  }, JSON.stringify({ targets: [target], action, params }))
+}
+
+/** A click on a row beside the links in it. */
+export async function openRow(row) {
+  await row.click({ position: { x: 4, y: 4 } })
 }
 
 /** Does `work` with each of `all`, on two pages side by side: much of it is waiting. */

@@ -29,7 +29,7 @@ console.log(`${folder}: ${Math.round(bytes / 1024)} KiB`)
 await close()
 
 async function shoot(look, some, suffix) {
-  const browser = await loggedIn('operator', look)
+  const browser = await loggedIn('operator', look, 'kay@desk')
   const page = await browser.newPage()
   // WebP is what the browser can and its driver does not offer.
   const devtools = await browser.newCDPSession(page)

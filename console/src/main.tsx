@@ -1,6 +1,8 @@
 import './style/tokens.css'
 import './style/base.css'
 import './style/parts.css'
+import './style/dialog.css'
+import './style/audit.css'
 import './style/shell.css'
 import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'

@@ -1,17 +1,22 @@
 // What happens now, what was changed before, and how the system itself stands.
 import assert from 'node:assert/strict'
 import { job } from '../job.mjs'
-import { api, apply, open, startTask } from '../rig.mjs'
+import { api, apply, CALLER, open, openRow, startTask } from '../rig.mjs'
 
-job('what happens appears by itself, and the audit says it later', {}, async (browser) => {
+job('what happens appears by itself, and the audit says later who did it, when and how', {}, async (browser) => {
   // What an earlier time left behind is no news.
   const name = `seen-${Date.now().toString(36)}`
   const page = await open(browser, `/events?name=${name}`)
   await page.getByText('live', { exact: true }).first().waitFor()
-  const labels = { site: 'hall-2', row: 'w1', rack: 'r01', unit: '40' }
-  await apply({ apiVersion: 'sengu/v1', kind: 'Target', metadata: { name, labels }, spec: { kind: 'echo', address: 'x' } })
+  const inRack = (rack) => ({
+    apiVersion: 'sengu/v1',
+    kind: 'Target',
+    metadata: { name, labels: { site: 'hall-2', row: 'w1', rack, unit: '40' } },
+    spec: { kind: 'echo', address: 'x' },
+  })
+  await apply(inRack('r01'))
   await page.getByText(name).first().waitFor()
-  await openRow(page, name)
+  await openRow(page.getByRole('row', { name: new RegExp(name) }).first())
   await page.getByRole('dialog').getByText('hall-2').first().waitFor()
   await page.keyboard.press('Escape')
 
@@ -19,10 +24,34 @@ job('what happens appears by itself, and the audit says it later', {}, async (br
   const tasks = await open(browser, `/events?what=tasks`)
   await tasks.getByText(name).or(tasks.getByText(failed)).first().waitFor()
 
-  const audit = await open(browser, `/events/changes?kind=Target&name=${name}`)
-  await openRow(audit, name)
-  await audit.getByRole('dialog').getByText(name).first().waitFor()
-  assert.match(audit.url(), /revision=\d+/)
+  const audit = await open(browser, `/events/audit?kind=Target&name=${name}`)
+  const acts = audit.getByRole('grid', { name: 'Audit' })
+  await acts.getByRole('row', { name: /created/ }).waitFor()
+  // What is done while it is looked at comes by itself.
+  await apply(inRack('r02'))
+  const moved = acts.getByRole('row', { name: /configured/ })
+  await moved.getByText('labels.rack: r01 → r02').waitFor()
+  await moved.getByText(CALLER).waitFor()
+  const [entry] = (await api('GET', `/v1/audit?kind=Target&name=${name}&what=configured`)).items
+  assert.deepEqual(entry.by, { role: 'operator', name: CALLER, via: 'token' })
+  assert.equal(await moved.locator('time').getAttribute('datetime'), entry.at)
+  assert.match(await moved.locator('time').getAttribute('title'), /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/)
+  await openRow(moved)
+  const dialog = audit.getByRole('dialog')
+  await dialog.getByRole('row', { name: /labels\.rack.*r01.*r02/ }).waitFor()
+  await dialog.getByText(CALLER).waitFor()
+  await audit.keyboard.press('Escape')
+  await audit.getByRole('combobox', { name: 'what' }).selectOption('created')
+  await moved.waitFor({ state: 'detached' })
+  await acts.getByRole('row', { name: /created/ }).waitFor()
+  assert.match(audit.url(), /what=created/)
+
+  // The page of the target tells it too, and who asked for a task that changes something.
+  const asked = await startTask(name, 'noop')
+  const target = await open(browser, `/targets/${name}`)
+  const told = target.getByRole('grid', { name: 'Audit' })
+  await told.getByText('labels.rack: r01 → r02').waitFor()
+  await told.getByRole('row', { name: new RegExp(asked) }).getByText(CALLER).waitFor()
   await api('DELETE', `/v1/records/Target/${name}`)
 })
 
@@ -41,9 +70,3 @@ job('the system says what it runs on, what it may use and what it is made of', {
     await licences.getByText(name, { exact: true }).waitFor()
   }
 })
-
-/** A click beside the links in the row. */
-async function openRow(page, name) {
-  const row = page.getByRole('row', { name: new RegExp(name) }).first()
-  await row.click({ position: { x: 4, y: 4 } })
-}

@@ -1,7 +1,7 @@
 // Names, labels, answers and log lines are chosen by others. They are shown, and nothing else ever comes of them.
 import assert from 'node:assert/strict'
 import { job } from '../job.mjs'
-import { api, apply, at, onPages, open, run, until } from '../rig.mjs'
+import { api, apply, at, onPages, open, openRow, run, startTaskAs, until } from '../rig.mjs'
 
 const SCRIPT = '<script>hit=1;alert(1)</script><img src=x onerror="hit=1;alert(2)"><a href="javascript:alert(3)">x</a>'
 const RTL = 'abc\u202Egnp.exe\u2066\u200F\u061C'
@@ -10,12 +10,14 @@ const LONG = 'x'.repeat(4096)
 const ZALGO = `e${'\u0301\u0323'.repeat(120)}`
 const LINES = [SCRIPT, RTL, ANSI, LONG, ZALGO, '\u{1F469}\u200D\u{1F469}\u200D\u{1F466} \uFFFE \uD7FF', '{{7*7}} ${7*7} %s %n'].join('\n')
 const NAME = 'hostile-1'
+/** Nobody proves who he is. */
+const WHO = `<img src=x onerror="hit=1;alert(4)">${RTL}`
 
 /** Characters that would act on a terminal or on the direction of what stands beside them. */
 // eslint-disable-next-line no-control-regex
 const ACTING = /[\u0000-\u0008\u000b-\u001f\u007f\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]/
 
-job('hostile names, labels, answers and log lines are shown and do nothing', {}, async (browser) => {
+job('hostile names, labels, answers and log lines are shown and do nothing', { name: WHO }, async (browser) => {
   await apply({
     apiVersion: 'sengu/v1',
     kind: 'Target',
@@ -26,6 +28,8 @@ job('hostile names, labels, answers and log lines are shown and do nothing', {},
     },
     spec: { kind: 'echo', address: `${SCRIPT}${RTL}` },
   })
+  // By this session, so that the audit has its name.
+  await startTaskAs(await open(browser, '/'), NAME, 'noop')
   const name = await run({ action: 'say', params: { text: LINES }, selector: `name=${NAME}` })
   const [task] = (await api('GET', `/v1/tasks?run=${name}&limit=1`)).items
   assert.equal(task.ending?.outcome.status, 'done', JSON.stringify(task))
@@ -44,7 +48,9 @@ job('hostile names, labels, answers and log lines are shown and do nothing', {},
     `/tasks/${task.id}`,
     `/tasks/${encodeURIComponent(SCRIPT)}`,
     `/events?name=${NAME}`,
-    `/events/changes?kind=Target&name=${NAME}`,
+    `/events/audit?name=${NAME}`,
+    `/events/audit?who=${encodeURIComponent(WHO)}`,
+    `/events/audit?kind=${encodeURIComponent(SCRIPT)}&name=${encodeURIComponent(SCRIPT)}&what=${encodeURIComponent(RTL)}`,
     `/workers/${encodeURIComponent(SCRIPT)}`,
   ]
   // A question that cannot be answered is answered so; the page says it.
@@ -56,6 +62,16 @@ job('hostile names, labels, answers and log lines are shown and do nothing', {},
     await page.setViewportSize({ width: 390, height: 800 })
     await harmless(page, `${path}, narrow`)
   })
+  // So is who did it, and what was written where.
+  for (const [query, text] of [
+    [`who=${encodeURIComponent(WHO)}`, 'onerror="hit=1;alert(4)"'],
+    [`kind=Target&what=created&name=${NAME}`, 'gnp.exe'],
+  ]) {
+    const audit = await open(browser, `/events/audit?${query}`)
+    await openRow(audit.getByRole('row', { name: /created/ }).first())
+    await audit.getByRole('dialog').getByText(text).first().waitFor()
+    await harmless(audit, `the audit, ${query}, opened`)
+  }
   // All of it is there to be read.
   const said = await open(browser, `/tasks/${task.id}`)
   await said.getByText(SCRIPT).first().waitFor()

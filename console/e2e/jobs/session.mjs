@@ -1,14 +1,15 @@
 // Who may come in, how, and what it leaves in the browser.
 import assert from 'node:assert/strict'
 import { job } from '../job.mjs'
-import { api, at, cli, open, origin, stands, tokenOf } from '../rig.mjs'
+import { api, at, cli, open, openRow, origin, stands, startTaskAs, tokenOf } from '../rig.mjs'
 
 /** What the browser itself says of a request that is refused. */
 const REFUSED = /status of 401/
 
 job('the link of `sengu console` logs in, once, and stays nowhere', { role: null }, async (browser) => {
   browser.meant.push(REFUSED)
-  const link = (await cli('console')).match(/http\S+/)?.[0]
+  const name = unheard('link')
+  const link = (await cli('console', '--name', name)).match(/http\S+/)?.[0]
   assert.ok(link?.startsWith(`${origin}/console/login#code=`), 'a link with the code in its fragment')
   const page = await browser.newPage()
   await page.goto(link)
@@ -21,10 +22,42 @@ job('the link of `sengu console` logs in, once, and stays nowhere', { role: null
   assert.equal(cookie.httpOnly, true)
   assert.equal(cookie.sameSite, 'Strict')
 
+  // It is of whoever made it.
+  await knownBy(browser, page, name)
+
   const again = await browser.newPage()
   await again.goto(link)
   await again.getByText('The link has been used or is over').waitFor()
 })
+
+job('the name given at the login is shown, and what is done from then on is known by it', { role: null }, async (browser) => {
+  browser.meant.push(REFUSED)
+  const name = unheard('kay')
+  const page = await browser.newPage()
+  await page.goto(at('/tasks'))
+  await page.getByLabel('Token').fill(tokenOf('operator'))
+  await page.getByLabel('Your name (for the audit)').fill(name)
+  await page.getByRole('button', { name: 'Log in' }).click()
+  await page.getByRole('heading', { name: 'Tasks', level: 1 }).waitFor()
+  await knownBy(browser, page, name)
+})
+
+/** A name of which the audit has nothing yet. */
+function unheard(who) {
+  return `${who}-${Date.now().toString(36)}@e2e`
+}
+
+/** The name stands beside the role, and the audit has it beside what this session does. */
+async function knownBy(browser, page, name) {
+  await page.locator('.role').getByText(name, { exact: true }).waitFor()
+  const task = await startTaskAs(page, 'echo-0005', 'noop')
+  const audit = await open(browser, `/events/audit?who=${encodeURIComponent(name)}`)
+  const row = audit.getByRole('grid', { name: 'Audit' }).getByRole('row', { name: new RegExp(task) })
+  for (const word of [name, 'created']) await row.getByText(word, { exact: true }).waitFor()
+  await openRow(row)
+  for (const word of [name, 'cookie: this console', 'echo-0005']) await audit.getByRole('dialog').getByText(word, { exact: true }).first().waitFor()
+  await audit.close()
+}
 
 job('a wrong token is refused in words, and the page that was wanted comes after the right one', { role: null }, async (browser) => {
   browser.meant.push(REFUSED)

@@ -55,6 +55,56 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who did what, newest first: what people asked for and was accepted, and what sengu decided by itself about Releases.
+         *     A page may be short, even empty, and still have a next one.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    limit?: number;
+                    /** @description As the page before gave it; absent = from the newest. */
+                    cursor?: string;
+                    /** @description Only of this kind: of a record, or `Task`, or `Store`. */
+                    kind?: string;
+                    /** @description Only of what has this name, or was done to a target of this name. */
+                    name?: string;
+                    /** @description Only what was done so: `deleted`, `promoted`, ... */
+                    what?: string;
+                    /** @description Only by this role or this name. */
+                    by?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Page_AuditEntry"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/changes": {
         parameters: {
             query?: never;
@@ -1953,6 +2003,30 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description What was done to what. */
+        Act: {
+            by: components["schemas"]["Actor"];
+            /** @description More fields have changed than are named. */
+            cut?: boolean;
+            fields?: components["schemas"]["Changed"][];
+            /** @description Kind of the record, or `Task`, or `Store`. */
+            kind: string;
+            name: string;
+            note?: string;
+            /** @description Names of the first targets of a task. */
+            targets?: string[];
+            /** @description What was asked for and accepted, in one word: `created`, `configured`, `deleted`, `promoted`, `cancelled`, ... */
+            what: string;
+        };
+        /** @description Who acts. */
+        Actor: {
+            /** @description As whom the caller gave itself out. All operators have the same token, so nobody proves it. */
+            name?: string | null;
+            /** @description `operator`, or `sengu` for what it does by itself. */
+            role: string;
+            /** @description `token`, or `cookie` for the console. */
+            via?: string | null;
+        };
         /** @description What applying did to one record. */
         Applied: {
             after?: Record<string, never> | null;
@@ -1976,6 +2050,12 @@ export interface components {
             /** @description Check and compare only. */
             dryRun?: boolean;
             sources: components["schemas"]["Source"][];
+        };
+        /** @description One act. */
+        AuditEntry: components["schemas"]["Act"] & {
+            at: string;
+            /** Format: int64 */
+            position: number;
         };
         /** @enum {string} */
         By: "token" | "cookie";
@@ -2026,6 +2106,14 @@ export interface components {
             record?: components["schemas"]["Record"] | null;
             /** Format: int64 */
             revision: number;
+        };
+        /** @description A place in a record that has changed. */
+        Changed: {
+            after?: unknown;
+            /** @description Absent: it was not there. Secret values are `***`; long ones are cut and end with `…`. */
+            before?: unknown;
+            /** @description Such as `spec.address`. */
+            path: string;
         };
         ChangesPage: {
             /**
@@ -2405,6 +2493,21 @@ export interface components {
             trouble: components["schemas"]["Trouble"][];
             wees: components["schemas"]["WeeSeen"][];
             zones: components["schemas"]["ZoneSeen"][];
+        };
+        /** @description One page of a list. */
+        Page_AuditEntry: {
+            /** @description Give it back for the next page; absent on the last. */
+            cursor?: string | null;
+            items: (components["schemas"]["Act"] & {
+                at: string;
+                /** Format: int64 */
+                position: number;
+            })[];
+            /**
+             * Format: int64
+             * @description Watch from here to miss nothing after this list.
+             */
+            revision: number;
         };
         /** @description One page of a list. */
         Page_Explained: {
@@ -3078,16 +3181,19 @@ export interface components {
         Session: {
             by: components["schemas"]["By"];
             expiresAt?: components["schemas"]["Time"] | null;
+            name?: string | null;
             role: components["schemas"]["Role"];
         };
         SessionCode: {
             code: string;
             expiresAt: components["schemas"]["Time"];
         };
-        /** @description One of both. */
+        /** @description One of both proofs. */
         SessionRequest: {
             /** @description As `POST /v1/session/code` gave it. */
             code?: string | null;
+            /** @description Who you are, for the audit: nobody proves it. Default: as the code was asked for. */
+            name?: string | null;
             token?: string | null;
         };
         /** @description What a shadow has found. */

@@ -3,7 +3,7 @@ import { useAnswering } from '../app/connection'
 import { request } from './client'
 
 export type Role = 'operator' | 'viewer'
-export type Session = { role: Role; by: 'token' | 'cookie'; expiresAt?: string | null }
+export type Session = { role: Role; by: 'token' | 'cookie'; name?: string | null; expiresAt?: string | null }
 
 export const SESSION_KEY = ['session'] as const
 
@@ -18,8 +18,8 @@ export function useSession() {
   })
 }
 
-/** Exchanges a token or a one-time code for the session cookie. Neither is kept anywhere in the browser. */
-export async function logIn(proof: { token: string } | { code: string }): Promise<void> {
+/** Exchanges a token or a one-time code for the session cookie. Neither is kept anywhere in the browser. A name is for the audit. */
+export async function logIn(proof: { token: string; name?: string } | { code: string }): Promise<void> {
   await request('POST', '/v1/session', proof)
 }
 

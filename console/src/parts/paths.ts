@@ -17,6 +17,7 @@ export function pathOf(link: string): string | undefined {
       return `/workers/${name.split(/@|%40/)[0] ?? name}`
     case 'wee':
       return `/workers/wees/${name}`
+    case 'store':
     case 'system':
       return '/system'
     default:

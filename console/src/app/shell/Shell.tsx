@@ -1,7 +1,9 @@
 import { type ReactNode, useEffect, useMemo, useRef, useState } from 'react'
 import { NavLink, useLocation, useNavigate } from 'react-router'
 import { logOut, useSession } from '../../api/session'
+import { SafeText } from '../../parts/SafeText'
 import { Mark } from '../../parts/StateBadge'
+import { visibleText } from '../../parts/visible'
 import { useAnswering } from '../connection'
 import { type Keys, useKeys } from '../keys'
 import { useMessages } from '../messages'
@@ -71,6 +73,7 @@ function Choices({ onHelp }: { onHelp: () => void }) {
   const answering = useAnswering()
   const { say } = useToasts()
   const role = session.data?.role
+  const name = session.data?.name
   return (
     <div className="choices">
       <span className={`badge tone-${answering ? 'ok' : 'bad'}`} role="status">
@@ -80,6 +83,11 @@ function Choices({ onHelp }: { onHelp: () => void }) {
       {role ? (
         <span className="role" title={role === 'viewer' ? t.viewerMeans : t.operatorMeans}>
           {t[role]}
+          {name ? (
+            <span className="role-name" title={visibleText(name)}>
+              <SafeText text={name} max={40} still />
+            </span>
+          ) : null}
         </span>
       ) : null}
       <Looks />

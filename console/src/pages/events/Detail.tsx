@@ -1,12 +1,14 @@
 import { Link } from 'react-router'
 import { useMessages } from '../../app/messages'
+import { auditOf, auditPath } from '../../parts/audit'
 import { Dialog } from '../../parts/Dialog'
+import { Difference } from '../../parts/Difference'
+import { difference, type Place, PLACES_MAX } from '../../parts/difference'
 import { JsonText } from '../../parts/JsonText'
 import { pathOf } from '../../parts/paths'
 import { SafeText } from '../../parts/SafeText'
 import { exact } from '../../parts/Time'
 import { saidOf } from '../tasks/task'
-import { difference, oneLine, type Place, PLACES_MAX } from './difference'
 import { messages } from './messages'
 import type { Seen, Task } from './seen'
 import { What } from './What'
@@ -18,7 +20,7 @@ export function Detail({ seen, onClose }: { seen: Seen; onClose: () => void }) {
   return (
     <Dialog title={seen.task ? seen.task.id : t.opened(seen.kind, seen.name.slice(0, 100))} onClose={onClose} wide>
       <div className="dialog-body">
-        <p className="event-what">
+        <p className="happened">
           <What seen={seen} />
           {seen.task ? (
             <>
@@ -49,8 +51,8 @@ export function Detail({ seen, onClose }: { seen: Seen; onClose: () => void }) {
             </Link>
           )}
           {seen.task ? null : (
-            <Link to={`/events/changes?${new URLSearchParams({ kind: seen.kind, name: seen.name }).toString()}`} className="button" onClick={onClose}>
-              {t.toChanges}
+            <Link to={auditPath(auditOf(seen.kind, seen.name))} className="button">
+              {t.toAudit}
             </Link>
           )}
         </p>
@@ -65,7 +67,7 @@ function OfRecord({ seen }: { seen: Seen }) {
   return (
     <>
       {what === 'task' ? null : <p>{what === 'since' ? t.sinceMeans(record?.metadata.revision ?? 0) : t[`${what}Means`]}</p>}
-      {places ? <Difference places={places} /> : what === 'deleted' ? null : <p className="dim">{t.beforeNotKept}</p>}
+      {places ? <Differences places={places} /> : what === 'deleted' ? null : <p className="dim">{t.beforeNotKept}</p>}
       {record ?? before ? (
         <section className="part">
           <h2>{record ? t.record : t.before}</h2>
@@ -90,7 +92,7 @@ function OfTask({ task }: { task: Task }) {
           <SafeText text={said} max={1000} />
         </p>
       )}
-      {both ? <Difference places={difference(outcome.before, outcome.after)} /> : null}
+      {both ? <Differences places={difference(outcome.before, outcome.after)} /> : null}
       {value === undefined || value === null ? null : (
         <section className="part">
           <h2>{t.outcome}</h2>
@@ -101,41 +103,13 @@ function OfTask({ task }: { task: Task }) {
   )
 }
 
-function Difference({ places }: { places: Place[] }) {
+function Differences({ places }: { places: Place[] }) {
   const t = useMessages(messages)
   return (
     <section className="part">
       <h2>{t.difference}</h2>
-      {places.length === 0 ? (
-        <p className="dim none">{t.noDifference}</p>
-      ) : (
-        <table className="plain-table difference">
-          <thead>
-            <tr>
-              <th scope="col">{t.place}</th>
-              <th scope="col">{t.before}</th>
-              <th scope="col">{t.after}</th>
-            </tr>
-          </thead>
-          <tbody>
-            {places.map((place) => (
-              <tr key={place.path}>
-                <th scope="row">
-                  <SafeText text={place.path} max={160} mono />
-                </th>
-                <Side value={place.before} />
-                <Side value={place.after} />
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      )}
+      {places.length === 0 ? <p className="dim none">{t.noDifference}</p> : <Difference places={places} />}
       {places.length >= PLACES_MAX ? <p className="dim">{t.morePlaces(PLACES_MAX)}</p> : null}
     </section>
   )
-}
-
-function Side({ value }: { value: unknown }) {
-  const t = useMessages(messages)
-  return <td>{value === undefined ? <span className="dim">{t.absent}</span> : <SafeText text={oneLine(value)} max={240} mono />}</td>
 }

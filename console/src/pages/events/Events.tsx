@@ -1,13 +1,13 @@
 import './events.css'
 import { Route, Routes } from 'react-router'
-import { Changes } from './Changes'
+import { Audit } from './Audit'
 import { Stream } from './Stream'
 
 export default function Events() {
   return (
     <Routes>
       <Route index element={<Stream />} />
-      <Route path="changes" element={<Changes />} />
+      <Route path="audit" element={<Audit />} />
     </Routes>
   )
 }

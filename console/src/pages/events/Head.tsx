@@ -15,8 +15,8 @@ export function Head({ children }: { children: ReactNode }) {
         <NavLink to="/events" end className="button">
           {t.stream}
         </NavLink>
-        <NavLink to="/events/changes" className="button">
-          {t.changes}
+        <NavLink to="/events/audit" className="button">
+          {t.audit}
         </NavLink>
       </nav>
       {children}

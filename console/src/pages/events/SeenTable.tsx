@@ -3,28 +3,25 @@ import { Link } from 'react-router'
 import { useMessages } from '../../app/messages'
 import type { Pages } from '../../api/pages'
 import { type Column, DataTable } from '../../parts/DataTable'
+import { saidOfPlaces, telling } from '../../parts/difference'
 import { pathOf } from '../../parts/paths'
 import { SafeText } from '../../parts/SafeText'
 import { saidOf } from '../tasks/task'
-import { telling } from './difference'
 import { messages } from './messages'
-import { saidOfPlaces, saidOfRecord, type Seen } from './seen'
+import { saidOfRecord, type Seen } from './seen'
 import { What } from './What'
 import { When } from './When'
 
-type Props = { pages: Pages<Seen>; label: string; onOpen: (seen: Seen) => void; empty: ReactNode; revision?: boolean }
+type Props = { pages: Pages<Seen>; label: string; onOpen: (seen: Seen) => void; empty: ReactNode }
 
-export function SeenTable({ pages, label, onOpen, empty, revision = false }: Props) {
+export function SeenTable({ pages, label, onOpen, empty }: Props) {
   const t = useMessages(messages)
   const columns: Column<Seen>[] = [
-    ...(revision
-      ? [{ key: 'revision', header: t.revision, width: '92px', align: 'end' as const, cell: (row: Seen) => <span className="mono">{row.revision}</span> }]
-      : [{ key: 'time', header: t.time, width: '110px', cell: (row: Seen) => <When seen={row} /> }]),
+    { key: 'time', header: t.time, width: '110px', cell: (row) => <When seen={row} /> },
     { key: 'what', header: t.what, width: '136px', cell: (row) => <What seen={row} /> },
     { key: 'kind', header: t.kind, width: '96px', fromWidth: 560, cell: (row) => <code>{row.kind}</code> },
     { key: 'name', header: t.name, width: 'minmax(120px, 0.8fr)', cell: (row) => <Name seen={row} /> },
     { key: 'said', header: t.said, width: 'minmax(160px, 2fr)', fromWidth: 620, cell: (row) => <SafeText text={said(row)} max={200} still /> },
-    ...(revision ? [{ key: 'time', header: t.latestIn, width: '132px', fromWidth: 760, cell: (row: Seen) => <When seen={row} /> }] : []),
   ]
   return <DataTable label={label} columns={columns} pages={pages} rowKey={(row) => row.key} onOpen={onOpen} empty={empty} />
 }

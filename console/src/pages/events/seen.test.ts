@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Intake, READ_MAX } from './intake'
-import { changeWhat, type Filter, latestTime, matches, merged, ofRecordEvent, type RecordSeen, saidOfPlaces, saidOfRecord, type Seen, streamsOf, type Task } from './seen'
+import { changeWhat, type Filter, latestTime, matches, merged, ofRecordEvent, type RecordSeen, saidOfRecord, type Seen, streamsOf, type Task } from './seen'
 
 const record = (kind: string, name: string, revision: number, more: Partial<RecordSeen> = {}): RecordSeen => ({
   apiVersion: 'sengu/v1',
@@ -87,10 +87,6 @@ describe('in one line', () => {
     [record('Secret', 's', 1), ''],
   ])('%j', (of, said) => {
     expect(saidOfRecord(of)).toBe(said)
-  })
-
-  it('a difference', () => {
-    expect(saidOfPlaces([{ path: 'status.facts.power_state', before: 'Off', after: 'On' }, { path: 'spec.zone', before: undefined, after: 'z' }])).toBe('facts.power_state: Off → On, zone: – → z')
   })
 })
 

@@ -1,5 +1,5 @@
 import type { components } from '../../api/openapi'
-import { type Place, oneLine } from './difference'
+import type { Place } from '../../parts/difference'
 
 export type Change = components['schemas']['ChangeSeen']
 export type RecordSeen = components['schemas']['Record']
@@ -78,7 +78,7 @@ export function changeWhat(change: { op: string; revision: number; record?: Reco
   return written < change.revision ? 'observed' : 'since'
 }
 
-/** A change as the audit lists it. */
+/** A change as the server lists it afterwards. */
 export function ofChange(change: Change): Seen {
   const at = change.record ? latestTime(change.record) : undefined
   return {
@@ -151,16 +151,6 @@ export function saidOfRecord(record: RecordSeen): string {
     })
     .join(', ')
 }
-
-/** What changed, in one line. Pure. */
-export function saidOfPlaces(places: Place[]): string {
-  return places
-    .slice(0, 6)
-    .map((place) => `${place.path.replace(/^(status|spec)\./, '')}: ${clip(oneLine(place.before))} → ${clip(oneLine(place.after))}`)
-    .join(', ')
-}
-
-const clip = (value: string) => (value === '' ? '–' : value.length > 40 ? `${value.slice(0, 40)}…` : value)
 
 function text(value: unknown, key: string): string | undefined {
   if (typeof value !== 'object' || value === null) return undefined

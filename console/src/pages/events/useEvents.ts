@@ -4,7 +4,7 @@ import { address, request } from '../../api/client'
 import { type ApiProblem, asProblem } from '../../api/problem'
 import { type StreamEvent, type StreamState, useStream } from '../../api/stream'
 import type { components } from '../../api/openapi'
-import { difference } from './difference'
+import { difference } from '../../parts/difference'
 import { type Counts, Intake } from './intake'
 import { type Filter, matches, merged, ofChange, ofRecordEvent, ofTask, type RecordSeen, type Seen, streamsOf, type Task } from './seen'
 

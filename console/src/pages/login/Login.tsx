@@ -10,6 +10,9 @@ import { CopyButton } from '../../parts/CommandHint'
 import { Problem } from '../../parts/Standing'
 import { messages } from './messages'
 
+/** The server counts bytes, and says so when letters of more than one are too many. */
+const NAME_MAX = 100
+
 /** Takes the code out of `#code=...` and out of the address at once: it must not stay in the history. */
 function takeCode(): string | undefined {
   const code = new URLSearchParams(location.hash.slice(1)).get('code')
@@ -26,12 +29,13 @@ export default function Login() {
   const client = useQueryClient()
   const field = useId()
   const [token, setToken] = useState('')
+  const [name, setName] = useState('')
   const [busy, setBusy] = useState(false)
   const [byCode, setByCode] = useState(false)
   const [problem, setProblem] = useState<ApiProblem>()
   const begun = useRef(false)
 
-  async function exchange(proof: { token: string } | { code: string }) {
+  async function exchange(proof: Parameters<typeof logIn>[0]) {
     setBusy(true)
     setProblem(undefined)
     try {
@@ -68,7 +72,7 @@ export default function Login() {
       <form
         onSubmit={(event) => {
           event.preventDefault()
-          if (token.trim() !== '') void exchange({ token: token.trim() })
+          if (token.trim() !== '') void exchange({ token: token.trim(), ...(name.trim() === '' ? {} : { name: name.trim() }) })
         }}
       >
         <p className="field">
@@ -86,6 +90,21 @@ export default function Login() {
         </p>
         <p id={`${field}-where`} className="dim">
           {t.tokenWhere}
+        </p>
+        <p className="field">
+          <label htmlFor={`${field}-name`}>{t.name}</label>
+          <input
+            id={`${field}-name`}
+            value={name}
+            autoComplete="name"
+            spellCheck={false}
+            maxLength={NAME_MAX}
+            aria-describedby={`${field}-name-why`}
+            onChange={(event) => setName(event.target.value)}
+          />
+        </p>
+        <p id={`${field}-name-why`} className="dim">
+          {t.nameWhy}
         </p>
         <p>
           <button type="submit" className="primary" disabled={busy || token.trim() === ''}>

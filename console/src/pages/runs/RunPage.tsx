@@ -6,6 +6,7 @@ import { useSettings } from '../../app/settings'
 import { useTitle } from '../../app/title'
 import { api, body } from '../../api/client'
 import { asProblem } from '../../api/problem'
+import { AuditOf } from '../../parts/AuditOf'
 import { useNow } from '../../parts/clock'
 import { CommandHint } from '../../parts/CommandHint'
 import { count, duration } from '../../parts/format'
@@ -67,6 +68,7 @@ function One({ run }: { run: Run }) {
       </section>
       {chosen === undefined ? null : <TargetOfRun key={chosen} run={run.name} target={chosen} onClose={() => setChosen(undefined)} />}
       <RunTargets run={run.name} live={!isOver(status)} onChoose={setChosen} />
+      <AuditOf kind="Run" name={run.name} />
     </section>
   )
 }

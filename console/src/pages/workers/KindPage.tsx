@@ -4,6 +4,7 @@ import { useMessages } from '../../app/messages'
 import { useTitle } from '../../app/title'
 import { asProblem } from '../../api/problem'
 import { Acts, ActButton } from '../../parts/Act'
+import { AuditOf } from '../../parts/AuditOf'
 import { CommandHint } from '../../parts/CommandHint'
 import { bytes, count } from '../../parts/format'
 import { SafeText } from '../../parts/SafeText'
@@ -68,6 +69,7 @@ function One({ release, versions }: { release: Release; versions: Worker[] }) {
         <Held release={release} />
         <History release={release} />
       </div>
+      <AuditOf kind="Release" name={kind} />
       {promoting === undefined ? null : <PromoteDialog release={release} version={promoting} onClose={() => setPromoting(undefined)} />}
       {rolling ? <RollbackDialog release={release} versions={versions} onClose={() => setRolling(false)} /> : null}
     </section>

@@ -4,6 +4,7 @@ import { useTitle } from '../../app/title'
 import type { components } from '../../api/openapi'
 import { asProblem } from '../../api/problem'
 import { Acts } from '../../parts/Act'
+import { AuditOf } from '../../parts/AuditOf'
 import { CommandHint } from '../../parts/CommandHint'
 import { count } from '../../parts/format'
 import { SafeText } from '../../parts/SafeText'
@@ -103,6 +104,7 @@ export function WeePage() {
         ) : null}
       </div>
       {said ? <Pools pools={said.pools} /> : null}
+      <AuditOf kind="Wee" name={name} />
     </section>
   )
 }

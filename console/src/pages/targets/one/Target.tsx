@@ -7,6 +7,7 @@ import { useTitle } from '../../../app/title'
 import { api, body } from '../../../api/client'
 import type { components } from '../../../api/openapi'
 import { asProblem } from '../../../api/problem'
+import { AuditOf } from '../../../parts/AuditOf'
 import { CommandHint } from '../../../parts/CommandHint'
 import { SafeText } from '../../../parts/SafeText'
 import { sengu } from '../../../parts/shell-words'
@@ -22,7 +23,6 @@ import { Identity } from './Identity'
 import { Lane } from './Lane'
 import { messages } from './messages'
 import { Readings } from './Readings'
-import { RecordChanges } from './RecordChanges'
 import { Timeline } from './Timeline'
 
 const REFRESH_MS = 2_000
@@ -77,7 +77,7 @@ function One({ record, problem }: { record: components['schemas']['Record']; pro
           <Actions target={target} />
           <Readings target={target} />
           <Timeline target={target} />
-          <RecordChanges target={target} />
+          <AuditOf kind="Target" name={target.name} />
         </div>
         <div className="one-column">
           <Lane target={target} />

@@ -107,14 +107,4 @@ export const messages = defineMessages({
   nothingYet: { en: 'Nothing has happened yet', ja: 'まだ何も起きていません' },
   lookOn: { en: 'Look further back', ja: 'さらに古いものを調べる' },
   lookedFar: { en: 'Few of the tasks looked through match.', ja: '調べた範囲に合うタスクは少数です。' },
-  recordChanges: { en: 'Changes of the record', ja: 'レコードの変更' },
-  recordChangesHow: {
-    en: 'In the order of revisions, newest first; when each was made is not kept. Several close together may be one line.',
-    ja: 'リビジョン順 (新しい順)。時刻は記録されません。近い変更は 1 行にまとまることがあります。',
-  },
-  changeLatest: { en: 'written: as it stands above', ja: '書き込み: 現在の内容' },
-  changeStatus: { en: 'seen: reachability, quarantine or facts changed', ja: '観測: 到達性・隔離・ファクトの変化' },
-  changeEarlier: { en: 'written or seen; what it was is not kept', ja: '書き込みまたは観測 (当時の内容は保存されません)' },
-  changeDeleted: { en: 'deleted', ja: '削除' },
-  noChanges: { en: 'No change is kept', ja: '変更の記録はありません' },
 })

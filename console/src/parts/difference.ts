@@ -4,6 +4,8 @@ export type Place = { path: string; before: unknown; after: unknown }
 /** More places than this are not read by anybody. */
 export const PLACES_MAX = 300
 const DEPTH_MAX = 20
+/** Places named in one line. */
+export const SAID_MAX = 6
 
 /** Places that change with every write and say nothing by themselves. */
 const NOISE = new Set(['metadata.revision', 'status.observedAt'])
@@ -75,3 +77,13 @@ export function oneLine(value: unknown): string {
   if (value === undefined) return ''
   return typeof value === 'string' ? value : JSON.stringify(value)
 }
+
+/** What changed, in one line. Pure. */
+export function saidOfPlaces(places: readonly Place[]): string {
+  return places
+    .slice(0, SAID_MAX)
+    .map((place) => `${place.path.replace(/^(status|spec)\./, '')}: ${clip(oneLine(place.before))} → ${clip(oneLine(place.after))}`)
+    .join(', ')
+}
+
+const clip = (value: string) => (value === '' ? '–' : value.length > 40 ? `${value.slice(0, 40)}…` : value)

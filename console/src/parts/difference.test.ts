@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { difference, oneLine, PLACES_MAX, telling } from './difference'
+import { difference, oneLine, PLACES_MAX, saidOfPlaces, telling } from './difference'
 
 describe('difference', () => {
   it.each([
@@ -35,5 +35,9 @@ describe('difference', () => {
     [null, 'null'],
   ])('one line of %j', (value, line) => {
     expect(oneLine(value)).toBe(line)
+  })
+
+  it('is said in one line', () => {
+    expect(saidOfPlaces([{ path: 'status.facts.power_state', before: 'Off', after: 'On' }, { path: 'spec.zone', before: undefined, after: 'z' }])).toBe('facts.power_state: Off → On, zone: – → z')
   })
 })

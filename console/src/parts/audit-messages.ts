@@ -1,0 +1,53 @@
+import { defineMessages } from '../app/messages'
+import type { ActName } from './audit'
+
+export const messages = defineMessages({
+  audit: { en: 'Audit', ja: '監査' },
+  when: { en: 'when', ja: '時刻' },
+  who: { en: 'who', ja: '誰が' },
+  what: { en: 'what', ja: '操作' },
+  kind: { en: 'kind', ja: '種類' },
+  name: { en: 'name', ja: '名前' },
+  how: { en: 'how', ja: '詳細' },
+  by: { en: 'by', ja: '実行者' },
+  bySengu: { en: 'sengu did it by itself', ja: 'sengu が自動で実行' },
+  via: { en: 'came by', ja: '認証' },
+  viaToken: { en: 'token: CLI or API', ja: 'トークン (CLI・API)' },
+  viaCookie: { en: 'cookie: this console', ja: 'Cookie (コンソール)' },
+  note: { en: 'note', ja: 'メモ' },
+  targets: { en: 'targets', ja: 'ターゲット' },
+  position: { en: 'position', ja: '位置' },
+  changed: { en: 'What changed', ja: '変更内容' },
+  cut: { en: 'More has changed than is kept here.', ja: '変更箇所が多いため、一部だけが記録されています。' },
+  toPage: { en: 'Open its page', ja: 'ページを開く' },
+  inAudit: { en: 'in the audit', ja: '監査で開く' },
+  allOfIt: { en: 'All that was done to it', ja: 'この対象の操作一覧' },
+  nothing: { en: 'Nothing was done to it that is kept', ja: '操作の記録はありません' },
+  noneSoFar: { en: 'None among the newest', ja: '新しい範囲にはありません' },
+  lookedFar: { en: 'Few of the acts looked through match. Older ones have not been looked at.', ja: '調べた範囲に合う操作は少数です。これより古いものは未確認です。' },
+  lookOn: { en: 'Look further back', ja: 'さらに古いものを調べる' },
+})
+
+/** In English the words of the server: as whoever filters by them, or asks the command line, writes them. */
+export const actWords = defineMessages({
+  created: { en: 'created', ja: '作成' },
+  configured: { en: 'configured', ja: '設定変更' },
+  deleted: { en: 'deleted', ja: '削除' },
+  pushed: { en: 'pushed', ja: '登録' },
+  promoted: { en: 'promoted', ja: '昇格' },
+  settled: { en: 'settled', ja: '定着' },
+  followed: { en: 'followed', ja: '追従' },
+  'rolled-back': { en: 'rolled-back', ja: '戻し' },
+  'cell-rolled-back': { en: 'cell-rolled-back', ja: '一部戻し' },
+  held: { en: 'held', ja: '保留' },
+  cordoned: { en: 'cordoned', ja: '受付停止' },
+  drained: { en: 'drained', ja: '退避' },
+  uncordoned: { en: 'uncordoned', ja: '受付再開' },
+  upgraded: { en: 'upgraded', ja: '更新' },
+  cancelled: { en: 'cancelled', ja: '取り消し' },
+  paused: { en: 'paused', ja: '一時停止' },
+  resumed: { en: 'resumed', ja: '再開' },
+  retried: { en: 'retried', ja: '再実行' },
+  'move-asked': { en: 'move-asked', ja: '移行の開始' },
+  'move-cancelled': { en: 'move-cancelled', ja: '移行の中止' },
+} satisfies Record<ActName, { en: string; ja: string }>)
