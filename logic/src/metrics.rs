@@ -11,6 +11,7 @@ pub struct Metrics {
     sent: AtomicU64,
     retried: AtomicU64,
     stale: AtomicU64,
+    observed: AtomicU64,
     ended: [AtomicU64; 6],
     failed: [AtomicU64; 8],
     requests: AtomicU64,
@@ -31,6 +32,10 @@ impl Metrics {
     pub fn retried(&self) {
         add(&self.retried, 1);
     }
+    /// An observation of a schedule has ended.
+    pub fn observed(&self) {
+        add(&self.observed, 1);
+    }
     pub fn stale_report(&self) {
         add(&self.stale, 1);
     }
@@ -49,11 +54,12 @@ impl Metrics {
         add(&self.problems, 1);
     }
 
-    /// `(ended, not done)` so far.
-    pub fn totals(&self) -> (u64, u64) {
+    /// `(ended, not done, observed by schedules)` so far.
+    pub fn totals(&self) -> (u64, u64, u64) {
         let load = |s: Status| self.ended[s as usize].load(Ordering::Relaxed);
         let ended = Status::ALL.into_iter().map(load).sum();
-        (ended, ended - load(Status::Done))
+        let observed = self.observed.load(Ordering::Relaxed);
+        (ended, ended - load(Status::Done), observed)
     }
 
     pub fn render(&self, out: &mut String) {
@@ -83,6 +89,11 @@ impl Metrics {
             "sengu_reports_stale_total",
             "Reports refused by the fence.",
             &self.stale,
+        );
+        one(
+            "sengu_observations_total",
+            "Observations by schedules that ended, done or not.",
+            &self.observed,
         );
         one("sengu_api_requests_total", "API requests.", &self.requests);
         one(

@@ -67,6 +67,20 @@ async fn an_observation_of_a_deleted_target_waits_no_longer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn observations_of_a_schedule_are_counted_apart_from_tasks() {
+    let mut bench = Bench::new(1, 1).await;
+    bench
+        .apply("apiVersion: sengu/v1\nkind: Schedule\nmetadata: {name: s}\nspec: {every: 1s}\n")
+        .await;
+    for _ in 0..2 {
+        let sent = bench.take(Class::Observe).await;
+        bench.end(&sent, &done()).await;
+    }
+    let totals = || bench.logic.shared.metrics.totals();
+    until("both are counted", async || totals() == (0, 0, 2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn windows_are_whole_again_after_everything_ended() {
     let mut bench = Bench::new(3, 6).await;
     let names: Vec<String> = (0..6).map(|n| format!("t{n}")).collect();

@@ -16,7 +16,7 @@ export interface paths {
         post: {
             parameters: {
                 query?: {
-                    /** @description With a YAML body: check and compare only. */
+                    /** @description Check and compare only; so does `dryRun` of a JSON body. */
                     dryRun?: boolean;
                 };
                 header?: never;

@@ -273,7 +273,7 @@ pub(super) async fn top(State(logic): State<Arc<Logic>>) -> Answer<Json<Top>> {
         .await
         .map_err(crate::records::store_problem)?
         .tasks_open;
-    let (ended, not_done) = logic.shared.metrics.totals();
+    let (ended, not_done, _) = logic.shared.metrics.totals();
     let (sent, started) = (overview.sent as u64, overview.started as u64);
     let (reachable, unreachable, quarantined, total) = reach(&logic);
     let names: Vec<String> = {

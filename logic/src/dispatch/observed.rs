@@ -19,6 +19,9 @@ impl Dispatch {
         };
         let uid = task.target;
         let volatile = task.priority == Priority::Sweep;
+        if volatile {
+            self.shared.metrics.observed();
+        }
         let inventory = self.shared.inventory.read();
         let Some(target) = inventory.by_uid.get(&uid) else {
             return;

@@ -15,8 +15,8 @@ const RATE_OVER: Duration = Duration::from_secs(10);
 /// Looks kept for that; one a second is the most there are.
 const LOOKS_MAX: usize = 16;
 
-/// Ended and, of those, not done; since the start.
-pub type Totals = (u64, u64);
+/// Tasks that ended and, of those, not done; observations of schedules that ended. Since the start.
+pub type Totals = (u64, u64, u64);
 
 #[derive(Default)]
 pub struct History(Mutex<Inner>);
@@ -65,22 +65,22 @@ impl History {
         }
     }
 
-    /// Ends a second, and of those not done.
-    pub fn rates(&self, totals: Totals) -> (f64, f64) {
+    /// The same a second.
+    pub fn rates(&self, totals: Totals) -> (f64, f64, f64) {
         let mut inner = self.0.lock();
         inner.look(totals);
         let (Some((from, before)), Some((to, _))) =
             (inner.looks.front().copied(), inner.looks.back().copied())
         else {
-            return (0.0, 0.0);
+            return (0.0, 0.0, 0.0);
         };
         let seconds = to.duration_since(from).as_secs_f64();
         if seconds < 0.5 {
-            return (0.0, 0.0);
+            return (0.0, 0.0, 0.0);
         }
-        let (ended, not_done) = difference(totals, before);
+        let (ended, not_done, observed) = difference(totals, before);
         let rate = |n: u64| (n as f64 / seconds * 10.0).round() / 10.0;
-        (rate(ended), rate(not_done))
+        (rate(ended), rate(not_done), rate(observed))
     }
 }
 
@@ -100,6 +100,7 @@ fn difference(now: Totals, before: Totals) -> Totals {
     (
         now.0.saturating_sub(before.0),
         now.1.saturating_sub(before.1),
+        now.2.saturating_sub(before.2),
     )
 }
 
@@ -112,10 +113,10 @@ mod tests {
         let history = History::default();
         let start = 1_000_000_000;
         for n in 0..=200_u64 {
-            history.step((n * 10, n), Time(start + 30_000 * n as i64));
+            history.step((n * 10, n, 0), Time(start + 30_000 * n as i64));
         }
         let now = Time(start + 30_000 * 200 + 5_000);
-        let seen = history.seen((2_003, 201), now);
+        let seen = history.seen((2_003, 201, 0), now);
         assert_eq!((seen.ended.len(), seen.not_done.len()), (STEPS, STEPS));
         assert_eq!(seen.ended[0], 10);
         assert_eq!(seen.ended[STEPS - 2..], [10, 3]);
@@ -126,8 +127,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_was_before_the_start_is_zero() {
         let history = History::default();
-        history.step((0, 0), Time(0));
-        let seen = history.seen((7, 2), Time(10_000));
+        history.step((0, 0, 0), Time(0));
+        let seen = history.seen((7, 2, 0), Time(10_000));
         assert_eq!(seen.ended.iter().sum::<u64>(), 7);
         assert_eq!(seen.ended[STEPS - 1], 7);
     }
@@ -135,16 +136,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_rate_is_of_the_last_seconds() {
         let history = History::default();
-        history.step((0, 0), Time(0));
+        history.step((0, 0, 0), Time(0));
         for second in 1..=60_u64 {
             tokio::time::advance(Duration::from_secs(1)).await;
             // Nothing for half a minute, then 50 a second.
             let ended = second.saturating_sub(30) * 50;
-            let (rate, bad) = history.rates((ended, ended / 50));
+            let (rate, bad, observed) = history.rates((ended, ended / 50, second * 7));
             let expected = if second <= 30 { 0.0 } else { 50.0 };
             if second > 41 || second <= 30 {
                 assert!((rate - expected).abs() < 0.1, "{second}: {rate}");
                 assert!((bad - expected / 50.0).abs() < 0.11);
+                assert!(second == 1 || (observed - 7.0).abs() < 0.8, "{observed}");
             }
         }
     }

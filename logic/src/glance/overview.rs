@@ -85,6 +85,9 @@ pub struct TasksSeen {
     /// Ended per second, over the last seconds.
     pub per_second: f64,
     pub not_done_per_second: f64,
+    /// Observations by schedules that ended per second, over the last seconds. They are not stored, and counted nowhere
+    /// else here; those that failed are seen by their targets.
+    pub observed_per_second: f64,
 }
 
 /// Ends of tasks over the last hour. What was before the start of this life of sengu is zero.

@@ -86,7 +86,8 @@ impl Logic {
         let glimpse = self.dispatch.ask(Input::Glimpse).await.unwrap_or_default();
         let targets = shared.inventory.read().counts.seen();
         let totals = shared.metrics.totals();
-        let (per_second, not_done_per_second) = shared.glance.history.rates(totals);
+        let (per_second, not_done_per_second, observed_per_second) =
+            shared.glance.history.rates(totals);
         let tasks = TasksSeen {
             waiting: tasks_open.saturating_sub(glimpse.sent + glimpse.started),
             sent: glimpse.sent,
@@ -95,6 +96,7 @@ impl Logic {
             not_done: totals.1,
             per_second,
             not_done_per_second,
+            observed_per_second,
         };
         let runs = self.runs_seen(&glimpse).await;
         let (wees, zones) = places(shared, &targets, &mut trouble);

@@ -18,6 +18,7 @@ export function Tasks({ tasks, history }: { tasks: Seen; history: History }) {
     [count(tasks.sent + tasks.started), t.inHand, '/tasks?state=open', false],
     [count(tasks.ended), t.ended, undefined, false],
     [count(tasks.notDone), t.notDone, '/tasks?state=notDone', false],
+    [rate(tasks.observedPerSecond), t.observedPerSecond, undefined, false],
   ]
   return (
     <section className="part">
