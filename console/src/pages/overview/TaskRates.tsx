@@ -14,11 +14,11 @@ export function Tasks({ tasks, history }: { tasks: Seen; history: History }) {
   const figures: [string, string, string | undefined, boolean][] = [
     [rate(tasks.perSecond), t.perSecond, undefined, false],
     [rate(tasks.notDonePerSecond), t.notDonePerSecond, '/tasks?state=notDone', tasks.notDonePerSecond > 0],
+    [rate(tasks.observedPerSecond), t.observedPerSecond, undefined, false],
     [count(tasks.waiting), t.waiting, '/tasks?state=open', false],
     [count(tasks.sent + tasks.started), t.inHand, '/tasks?state=open', false],
     [count(tasks.ended), t.ended, undefined, false],
     [count(tasks.notDone), t.notDone, '/tasks?state=notDone', false],
-    [rate(tasks.observedPerSecond), t.observedPerSecond, undefined, false],
   ]
   return (
     <section className="part">

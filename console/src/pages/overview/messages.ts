@@ -22,7 +22,7 @@ export const messages = defineMessages({
   tasks: { en: 'Tasks', ja: 'タスク' },
   perSecond: { en: 'ended per second', ja: '終了数/秒' },
   notDonePerSecond: { en: 'not done per second', ja: '未達成/秒' },
-  observedPerSecond: { en: 'observed by schedules, per second', ja: '定期観測/秒' },
+  observedPerSecond: { en: 'observed per second', ja: '定期観測/秒' },
   waiting: { en: 'waiting', ja: '待機' },
   inHand: { en: 'in hand', ja: '処理中' },
   ended: { en: 'ended', ja: '終了' },
