@@ -126,7 +126,7 @@ impl Act {
         found.truncate(FIELDS_MAX);
         for field in &mut found {
             for value in [&mut field.before, &mut field.after].into_iter().flatten() {
-                if secret && field.path.starts_with("spec.data") {
+                if secret && field.path.starts_with("spec") {
                     *value = Value::String(HIDDEN.to_owned());
                 } else {
                     clip(value);
