@@ -3352,6 +3352,12 @@ export interface components {
             notDonePerSecond: number;
             /**
              * Format: double
+             * @description Observations by schedules that ended per second, over the last seconds. They are not stored, and counted nowhere
+             *     else here; those that failed are seen by their targets.
+             */
+            observedPerSecond: number;
+            /**
+             * Format: double
              * @description Ended per second, over the last seconds.
              */
             perSecond: number;
