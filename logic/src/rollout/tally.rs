@@ -54,6 +54,13 @@ impl Tally {
         self.latency.iter().map(|n| u64::from(*n)).sum()
     }
 
+    /// How many took longer, as far as is known.
+    pub fn slower_than(&self, ms: u64) -> u64 {
+        let buckets = self.latency.iter().enumerate();
+        let slower = buckets.filter(|(i, _)| upper_bound(*i) > ms);
+        slower.map(|(_, n)| u64::from(*n)).sum()
+    }
+
     /// The latency that this part (0..=1) of the tasks stayed below, to within a third.
     pub fn quantile_ms(&self, part: f64) -> Option<u64> {
         let all = self.timed();
