@@ -168,7 +168,7 @@ mod tests {
         for (slow, tasks, bad) in [
             (4, 20, false),
             (6, 20, false),
-            (8, 20, true),
+            (7, 20, true),
             (20, 20, true),
             (12, 100, false),
             (25, 100, true),
