@@ -35,6 +35,36 @@ impl Server {
 
     /// With a configuration file.
     pub fn start_with(bench: &Bench, config: Option<&str>) -> Result<Server> {
+        let mut server = Server::begin(bench, config, |_| Ok(()))?;
+        server.ready()?;
+        Ok(server)
+    }
+
+    /// One that stands by `active`, on the store and broker that the configuration names.
+    pub fn beside(bench: &Bench, active: &Server, config: &str) -> Result<Server> {
+        let mut server = Server::begin(bench, Some(config), |data| {
+            fs::create_dir(data)?;
+            fs::set_permissions(data, fs::Permissions::from_mode(0o700))?;
+            for file in ["token", "seal.key"] {
+                fs::copy(active.data().join(file), data.join(file))?;
+            }
+            Ok(())
+        })?;
+        let end = Instant::now() + READY_MAX;
+        while Instant::now() < end {
+            if server.listens() {
+                return Ok(server);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("the one that stands by does not listen: {}", server.log())
+    }
+
+    fn begin(
+        bench: &Bench,
+        config: Option<&str>,
+        prepare: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Server> {
         let folder = tempfile::Builder::new()
             .prefix("up-")
             .tempdir_in(&bench.scratch)
@@ -42,52 +72,15 @@ impl Server {
         if let Some(config) = config {
             fs::write(folder.path().join(CONFIG), config).context("write the configuration")?;
         }
-        let child = spawn(&bench.sengu, &bench.workers, folder.path())?;
-        let mut server = Server {
-            child,
+        prepare(&folder.path().join("data"))?;
+        Ok(Server {
+            child: spawn(&bench.sengu, &bench.workers, folder.path())?,
             folder,
             sengu: bench.sengu.clone(),
             workers: bench.workers.clone(),
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             token: String::new(),
-        };
-        server.ready()?;
-        Ok(server)
-    }
-
-    /// One that stands by `active`, on the store and broker that the configuration names.
-    pub fn beside(bench: &Bench, active: &Server, config: &str) -> Result<Server> {
-        let folder = tempfile::Builder::new()
-            .prefix("up-")
-            .tempdir_in(&bench.scratch)
-            .context("make a data directory")?;
-        fs::write(folder.path().join(CONFIG), config).context("write the configuration")?;
-        let data = folder.path().join("data");
-        fs::create_dir(&data)?;
-        fs::set_permissions(&data, fs::Permissions::from_mode(0o700))?;
-        for file in ["token", "seal.key"] {
-            fs::copy(active.data().join(file), data.join(file))?;
-        }
-        let child = spawn(&bench.sengu, &bench.workers, folder.path())?;
-        let mut server = Server {
-            child,
-            folder,
-            sengu: bench.sengu.clone(),
-            workers: bench.workers.clone(),
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            token: active.token.clone(),
-        };
-        let end = Instant::now() + READY_MAX;
-        while Instant::now() < end {
-            if let Ok(endpoint) = fs::read_to_string(server.data().join("endpoint"))
-                && let Ok(address) = endpoint.trim().trim_start_matches("http://").parse()
-            {
-                server.address = address;
-                return Ok(server);
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        bail!("the one that stands by does not listen: {}", server.log())
+        })
     }
 
     /// No chance to say good-bye.
@@ -119,7 +112,8 @@ impl Server {
         bail!("sengu up is not ready within {READY_MAX:?}: {}", self.log())
     }
 
-    fn answers(&mut self) -> bool {
+    /// It has said where, and the token is known.
+    fn listens(&mut self) -> bool {
         let data = self.data();
         let Ok(endpoint) = fs::read_to_string(data.join("endpoint")) else {
             return false;
@@ -132,6 +126,13 @@ impl Server {
         };
         self.address = address;
         token.trim().clone_into(&mut self.token);
+        true
+    }
+
+    fn answers(&mut self) -> bool {
+        if !self.listens() {
+            return false;
+        }
         let ready = self.client().and_then(|mut c| c.get_text("/readyz"));
         ready.is_ok()
     }

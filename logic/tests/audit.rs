@@ -78,7 +78,7 @@ async fn every_change_is_kept_with_who_asked_for_it() {
         .unwrap()
         .len();
     let (asked, logic) = (BTreeSet::new(), bench.logic.clone());
-    // Taken out of its queue as it comes, so that runs go on.
+    // Holds the lane of t3, so that whatever is asked of it afterwards waits and can be paused or cancelled.
     let sent = bench.create("set", &["t3"]).await;
     let first = bench.take(Class::Control).await;
     assert_eq!(first.task, sent[0]);
@@ -212,7 +212,7 @@ async fn every_change_is_kept_with_who_asked_for_it() {
         s.one(&route, &path, Value::Null, &format!("{what} Run/{run}"))
             .await;
     }
-    bench_run_over(s, &run).await;
+    bench.run_when(&run, &["Cancelled"]).await;
     let retry = "post /v1/runs/{name}/retry";
     let path = format!("/v1/runs/{run}/retry");
     s.one(retry, &path, json!({}), &format!("retried Run/{run}"))
@@ -262,10 +262,6 @@ async fn every_change_is_kept_with_who_asked_for_it() {
     assert_eq!(left, known.map(str::to_owned).into());
     drop(script);
     bench.end(&first, &done()).await;
-}
-
-async fn bench_run_over(script: &Script<'_>, run: &str) {
-    script.bench.run_when(run, &["Cancelled"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -77,8 +77,6 @@ pub(super) async fn begin(
     State(logic): State<Arc<Logic>>,
     Body(request): Body<MoveRequest>,
 ) -> Answer<Response> {
-    let act = Act::new("move-asked", "Store", "store").note(request.to.engine.as_str());
-    logic.shared.will(act).await?;
     moving::begin(&logic.shared, request.to).await?;
     Ok(json(StatusCode::ACCEPTED, status(&logic)?))
 }

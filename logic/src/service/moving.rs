@@ -2,6 +2,7 @@
 //!
 //! It must never see a driver or a secret: whoever opens the target is given names of files.
 
+use crate::audit::Act;
 use crate::clock;
 use crate::core::Shared;
 use crate::guarded::Guarded;
@@ -161,7 +162,9 @@ pub async fn begin(shared: &Arc<Shared>, to: MoveTo) -> Result<(), Problem> {
             "the store is in SQLite already",
         ));
     }
+    let act = Act::new("move-asked", "Store", "store").note(to.engine.as_str());
     let opened = movable.opener.open(to).await?;
+    shared.will(act).await?;
     let moved = last.filter(|last| last.end.as_ref().is_some_and(|end| end.error.is_none()));
     let from = moved.map_or_else(|| movable.place.clone(), |last| last.to);
     let leader = opened.shared.then(|| Leader {
