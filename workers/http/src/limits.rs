@@ -70,6 +70,8 @@ pub const PATH_BYTES_MAX: usize = 4_096;
 
 /// A connection that nobody used this long is closed, in milliseconds. Servers close theirs after 15 to 75 s.
 pub const CONNECTION_IDLE_MS: u64 = 10_000;
+/// How long the server may take to close a connection that we closed, in milliseconds; then it counts as closed.
+pub const CLOSE_MAX_MS: u64 = 1_000;
 /// Idle connections kept over all targets of an instance: about 40 KB each.
 pub const CONNECTIONS_IDLE_MAX: usize = 256;
 /// Origins known to one instance; idle ones beyond are forgotten first.

@@ -22,13 +22,15 @@ use std::error::Error as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Once, Weak};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 const CONNECTION_IDLE: Duration = Duration::from_millis(limits::CONNECTION_IDLE_MS);
 const ORIGIN_IDLE: Duration = Duration::from_millis(limits::ORIGIN_IDLE_MS);
+const CLOSE_MAX: Duration = Duration::from_millis(limits::CLOSE_MAX_MS);
 
 /// All origins that this instance has met lately.
 pub struct Fleet {
@@ -47,7 +49,11 @@ struct Wire {
     unstated: bool,
     idle: Mutex<Vec<(Sender, Instant)>>,
     idle_everywhere: Arc<AtomicUsize>,
+    /// A place for each request under way.
     places: Semaphore,
+    /// And one for each connection until the server has closed it too. Whoever has a place and finds no idle connection
+    /// waits for one that is closing at most, since the others in use are fewer than the places.
+    open: Arc<Semaphore>,
     used_at: Mutex<Instant>,
 }
 
@@ -161,6 +167,7 @@ impl Wire {
             idle: Mutex::default(),
             idle_everywhere,
             places: Semaphore::new(connections_max.max(1)),
+            open: Arc::new(Semaphore::new(connections_max.max(1))),
             used_at: Mutex::new(Instant::now()),
         })
     }
@@ -287,9 +294,12 @@ impl Wire {
     }
 
     async fn connect(&self, deadline: Instant) -> Result<Sender, Trouble> {
-        let deadline = deadline.min(Instant::now() + Duration::from_millis(limits::CONNECT_MAX_MS));
         let at = self.origin.authority();
         let unreachable = |why: String| Trouble::unreachable(format!("{at}: {why}"));
+        let Ok(Ok(place)) = timeout_at(deadline, self.open.clone().acquire_owned()).await else {
+            return Err(unreachable("earlier connections stayed open".to_owned()));
+        };
+        let deadline = deadline.min(Instant::now() + Duration::from_millis(limits::CONNECT_MAX_MS));
         let address = (self.origin.host.as_str(), self.origin.port);
         let stream = match timeout_at(deadline, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => stream,
@@ -299,7 +309,7 @@ impl Wire {
         // Requests are one small write each; waiting for more to send only adds latency.
         let _ = stream.set_nodelay(true);
         let Some(tls) = &self.tls else {
-            return handshake(stream).await.map_err(unreachable);
+            return handshake(stream, place).await.map_err(unreachable);
         };
         let secured = tls.connector.connect(tls.name.clone(), stream);
         match timeout_at(deadline, secured).await {
@@ -307,7 +317,7 @@ impl Wire {
             Ok(Ok(_)) if self.unstated => {
                 Err(unreachable("the certificate was not checked".to_owned()))
             }
-            Ok(Ok(stream)) => handshake(stream).await.map_err(unreachable),
+            Ok(Ok(stream)) => handshake(stream, place).await.map_err(unreachable),
             Ok(Err(e)) => Err(self.tls_refused(tls, &e)),
             Err(_) => Err(unreachable("no TLS handshake in time".to_owned())),
         }
@@ -409,7 +419,7 @@ fn chain(error: &hyper::Error) -> String {
     }
 }
 
-async fn handshake<S>(stream: S) -> Result<Sender, String>
+async fn handshake<S>(stream: S, place: OwnedSemaphorePermit) -> Result<Sender, String>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -420,7 +430,23 @@ where
         .map_err(|e| chain(&e))?;
     // Ends by itself when the sender is dropped or the server closes; its errors reach the sender.
     tokio::spawn(async move {
-        let _ = connection.await;
+        if let Ok(parts) = connection.without_shutdown().await {
+            let _ = tokio::time::timeout(CLOSE_MAX, close(parts.io.into_inner())).await;
+        }
+        drop(place);
     });
     Ok(sender)
+}
+
+/// Says that we are done and waits until the server is: a new connection that overtakes the end of the old one is one
+/// more than the server allows.
+async fn close<S>(mut stream: S)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut rest = [0; 4 << 10];
+    while matches!(stream.read(&mut rest).await, Ok(1..)) {}
 }

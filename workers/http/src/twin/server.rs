@@ -64,10 +64,11 @@ async fn serve(stream: TcpStream, site: Arc<Site>) {
     site.plant.lock().connection_opened();
     let service = service_fn(|request| answer(request, &site));
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    tokio::select! {
-        _ = connection => {}
-        _ = hang_up.changed() => {}
-    }
+    // The stream outlives the count: whoever sees it closed may open another one at once.
+    let _stream = tokio::select! {
+        ended = connection.without_shutdown() => ended.ok(),
+        _ = hang_up.changed() => None,
+    };
     site.plant.lock().connection_closed();
 }
 
