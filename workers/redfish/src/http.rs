@@ -16,8 +16,9 @@ use sengu_sdk::{Failure, FailureCode};
 use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
@@ -92,7 +93,11 @@ pub struct Wire {
     unstated: bool,
     idle: parking_lot::Mutex<Vec<(Sender, Instant)>>,
     idle_everywhere: Arc<AtomicUsize>,
+    /// A place for each request under way.
     places: Semaphore,
+    /// And one for each connection until the BMC has closed it too. Whoever has a place and finds no idle connection waits
+    /// for one that is closing at most, since the others in use are fewer than the places.
+    open: Arc<Semaphore>,
 }
 
 struct Tls {
@@ -133,6 +138,7 @@ impl Wire {
             idle: parking_lot::Mutex::new(Vec::new()),
             idle_everywhere,
             places: Semaphore::new(connections_max.max(1)),
+            open: Arc::new(Semaphore::new(connections_max.max(1))),
         })
     }
 
@@ -254,10 +260,13 @@ impl Wire {
     }
 
     async fn connect(&self, deadline: Instant) -> Result<Sender, Trouble> {
-        let deadline = deadline.min(Instant::now() + limits::CONNECT_MAX);
         let at = &self.origin.authority;
         let unreachable =
             |why: String| Trouble::failed(FailureCode::Unreachable, format!("{at}: {why}"));
+        let Ok(Ok(place)) = timeout_at(deadline, self.open.clone().acquire_owned()).await else {
+            return Err(unreachable("earlier connections stayed open".to_owned()));
+        };
+        let deadline = deadline.min(Instant::now() + limits::CONNECT_MAX);
         let address = (self.origin.host.as_str(), self.origin.port);
         let stream = match timeout_at(deadline, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => stream,
@@ -267,11 +276,11 @@ impl Wire {
         // Requests are one small write each; waiting for more to send only adds latency.
         let _ = stream.set_nodelay(true);
         let Some(tls) = &self.tls else {
-            return handshake(stream).await.map_err(unreachable);
+            return handshake(stream, place).await.map_err(unreachable);
         };
         let secured = tls.connector.connect(tls.name.clone(), stream);
         match timeout_at(deadline, secured).await {
-            Ok(Ok(stream)) => handshake(stream).await.map_err(unreachable),
+            Ok(Ok(stream)) => handshake(stream, place).await.map_err(unreachable),
             Ok(Err(e)) => Err(self.tls_refused(tls, &e)),
             Err(_) => Err(unreachable("no TLS handshake in time".to_owned())),
         }
@@ -382,7 +391,7 @@ fn chain(error: &hyper::Error) -> String {
     }
 }
 
-async fn handshake<S>(stream: S) -> Result<Sender, String>
+async fn handshake<S>(stream: S, place: OwnedSemaphorePermit) -> Result<Sender, String>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -393,7 +402,23 @@ where
         .map_err(|e| chain(&e))?;
     // Ends by itself when the sender is dropped or the BMC closes; its errors reach the sender.
     tokio::spawn(async move {
-        let _ = connection.await;
+        if let Ok(parts) = connection.without_shutdown().await {
+            let _ = tokio::time::timeout(limits::CLOSE_MAX, close(parts.io.into_inner())).await;
+        }
+        drop(place);
     });
     Ok(sender)
+}
+
+/// Says that we are done and waits until the BMC is: a new connection that overtakes the end of the old one is one
+/// more than it allows.
+async fn close<S>(mut stream: S)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut rest = [0; 4 << 10];
+    while matches!(stream.read(&mut rest).await, Ok(1..)) {}
 }

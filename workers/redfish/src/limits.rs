@@ -20,6 +20,8 @@ pub const SESSIONS_FULL_SHORT_REST: Duration = Duration::from_secs(3);
 pub const SESSION_IDLE: Duration = Duration::from_secs(30);
 /// A connection that nobody used this long is closed. BMCs close theirs after 30 to 60 s.
 pub const CONNECTION_IDLE: Duration = Duration::from_secs(15);
+/// How long a BMC may take to close a connection that we closed; then it counts as closed.
+pub const CLOSE_MAX: Duration = Duration::from_secs(1);
 /// Idle connections kept over all BMCs of an instance: about 40 KB each.
 pub const CONNECTIONS_IDLE_MAX: usize = 256;
 /// What is known of a BMC (links, TLS tickets) is forgotten after this long without a task.
