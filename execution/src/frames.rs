@@ -2,6 +2,7 @@
 //! lines. Nothing here knows what a line means.
 
 use crate::lease::Fence;
+use crate::redact::MARK;
 use sengu_model::wire::envelope::TaskEnvelope;
 use sengu_model::{TaskId, limits};
 use serde::{Serialize, Serializer};
@@ -47,6 +48,22 @@ pub fn write_task(
         probe: task.probe,
     };
     append(out, &line)
+}
+
+/// The task frame as it may be shown: the names of the secrets, and `***` for each value. Without its newline.
+pub fn task_without_secrets(
+    task: &TaskEnvelope,
+    secrets: Option<&BTreeMap<String, String>>,
+) -> Vec<u8> {
+    let masked = secrets.map(|secrets| {
+        let masked = secrets.keys().map(|key| (key.clone(), MARK.to_owned()));
+        masked.collect::<BTreeMap<_, _>>()
+    });
+    let mut out = Vec::new();
+    // It is no longer than the one that was sent, but for values shorter than the mark.
+    let _ = write_task(&mut out, task, masked.as_ref());
+    out.pop();
+    out
 }
 
 pub fn write_cancel(out: &mut Vec<u8>, id: TaskId) {

@@ -2,7 +2,7 @@
 
 use crate::lease::{Fence, Lease};
 use crate::redact::Redactor;
-use sengu_model::wire::envelope::LogLine;
+use sengu_model::wire::envelope::{LogLine, Way};
 use sengu_model::wire::worker::Level;
 use sengu_model::{Effect, FailureCode, Time, limits};
 use serde::Deserialize;
@@ -17,6 +17,8 @@ pub struct InHand {
     pub handed_at: Time,
     pub effect: Effect,
     pub volatile: bool,
+    /// Its frames are wanted in its log.
+    pub frames: bool,
     /// Only for tasks that were given secrets.
     pub redactor: Option<Box<Redactor>>,
     pub readings: Collected,
@@ -115,6 +117,15 @@ pub enum Logged {
 
 impl Logs {
     pub fn add(&mut self, at: Time, level: Level, message: &str) -> Logged {
+        self.line(at, level, None, message)
+    }
+
+    /// A frame of the worker protocol, redacted; it counts as a line like any other.
+    pub fn add_frame(&mut self, at: Time, way: Way, frame: &str) {
+        self.line(at, Level::Debug, Some(way), frame);
+    }
+
+    fn line(&mut self, at: Time, level: Level, frame: Option<Way>, message: &str) -> Logged {
         if self.full {
             return Logged::Dropped { first: false };
         }
@@ -122,25 +133,27 @@ impl Logs {
             || self.bytes + message.len() > limits::TASK_LOG_BYTES_MAX
         {
             self.full = true;
-            self.push(
-                at,
-                Level::Warn,
-                "further log lines of this task are dropped".to_owned(),
-            );
+            let mark = "further log lines of this task are dropped".to_owned();
+            self.push(at, Level::Warn, None, mark);
             return Logged::Dropped { first: true };
         }
         self.lines += 1;
         let message = cut(message, limits::LOG_LINE_BYTES_MAX);
         self.bytes += message.len();
-        self.push(at, level, message);
+        self.push(at, level, frame, message);
         Logged::Kept
     }
 
-    fn push(&mut self, at: Time, level: Level, message: String) {
+    fn push(&mut self, at: Time, level: Level, frame: Option<Way>, message: String) {
         if !self.pending.is_empty() {
             self.pending.push(b',');
         }
-        let line = LogLine { at, level, message };
+        let line = LogLine {
+            at,
+            level,
+            frame,
+            message,
+        };
         // A Vec takes all writes.
         let _ = serde_json::to_writer(&mut self.pending, &line);
     }

@@ -12,7 +12,7 @@ use crate::report::report;
 use crate::shell::Shell;
 use bytes::Bytes;
 use sengu_interconnect::{Delivery, Queue, Tag};
-use sengu_model::wire::envelope::{Event as What, SealedSecret, TaskEnvelope, VERSION};
+use sengu_model::wire::envelope::{Event as What, SealedSecret, TaskEnvelope, VERSION, Way};
 use sengu_model::{Class, FailureCode, Outcome, TaskId, seal};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -270,6 +270,9 @@ impl Shell {
         if was_empty {
             self.unwritten.push(key);
         }
+        let shown = envelope
+            .frames
+            .then(|| frames::task_without_secrets(envelope, secrets.as_ref()));
         instance.busy += 1;
         instance.tasks += 1;
         let redactor = secrets.map(|secrets| {
@@ -289,6 +292,7 @@ impl Shell {
             handed_at: self.now,
             effect: envelope.effect,
             volatile: envelope.volatile,
+            frames: envelope.frames,
             redactor,
             readings: Collected::default(),
             facts: Collected::default(),
@@ -297,6 +301,9 @@ impl Shell {
             progress: None,
         };
         self.hand.insert(task, in_hand);
+        if let Some(frame) = shown {
+            self.keep_frame(task, Way::ToWorker, &frame);
+        }
         Ok(())
     }
 
@@ -436,11 +443,14 @@ impl Shell {
     }
 
     pub fn send_cancel(&mut self, instance: u64, task: TaskId) {
+        let mut frame = Vec::new();
+        frames::write_cancel(&mut frame, task);
+        self.keep_frame(task, Way::ToWorker, frame.trim_ascii_end());
         if let Some(instance) = self.instances.get_mut(&instance) {
             if instance.out.is_empty() {
                 self.unwritten.push(instance.key);
             }
-            frames::write_cancel(&mut instance.out, task);
+            instance.out.extend_from_slice(&frame);
         }
     }
 }

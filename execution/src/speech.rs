@@ -7,7 +7,7 @@ use crate::pool::Phase;
 use crate::report::report;
 use crate::runtime::Image;
 use crate::shell::Shell;
-use sengu_model::wire::envelope::Event as What;
+use sengu_model::wire::envelope::{Event as What, Way};
 use sengu_model::wire::worker::{FromWorker, Level, PROTOCOL};
 use sengu_model::{Effect, FailureCode, Outcome, TaskId, limits};
 use serde_json::value::RawValue;
@@ -47,6 +47,13 @@ impl Shell {
                 return;
             }
         };
+        if let Some(id) = frame.id
+            // Its log lines are there anyway.
+            && frame.kind != "log"
+            && self.hand.get(&id).is_some_and(|task| task.instance == key)
+        {
+            self.keep_frame(id, Way::FromWorker, line);
+        }
         match frame.kind.as_ref() {
             "outcome" => self.on_outcome(key, &frame, line.len()),
             "reading" => self.on_reading(key, &frame, line.len()),
@@ -298,6 +305,24 @@ impl Shell {
             }
         }
         if large {
+            self.flush(id);
+        }
+    }
+
+    /// Puts a frame into the task's log where that was asked for. `frame` is one line of JSON.
+    pub fn keep_frame(&mut self, id: TaskId, way: Way, frame: &[u8]) {
+        let now = self.now;
+        let Some(task) = self.hand.get_mut(&id).filter(|task| task.frames) else {
+            return;
+        };
+        let frame = String::from_utf8_lossy(frame);
+        let frame = match &task.redactor {
+            Some(redactor) => redactor.json(&frame),
+            None => Cow::Borrowed(&*frame),
+        };
+        let logs = task.logs.get_or_insert_with(|| Box::new(Logs::default()));
+        logs.add_frame(now, way, &frame);
+        if logs.pending.len() >= LOGS_FLUSH_BYTES {
             self.flush(id);
         }
     }

@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::{House, echo, sealed};
+use common::{House, Said, echo, sealed};
 use sengu_interconnect::parked::Parked;
 use sengu_interconnect::{Broker, Queue};
-use sengu_model::wire::envelope::Event;
+use sengu_model::wire::envelope::{Event, LogLine, Way};
 use sengu_model::{Done, Effect, FailureCode, Outcome, Time};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -268,6 +268,48 @@ async fn secrets_are_opened_at_the_last_hop_or_the_task_is_rejected() {
     let rejected = keyless.run(&ask).await;
     assert!(rejected.why.unwrap().contains("no key"));
     keyless.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_are_kept_where_asked_for_and_hold_no_secret() {
+    let mut house = House::new().await;
+    let (manifest, folder) = echo();
+    house.offer(&manifest, &folder, "sha256:1").await;
+    let mut ask = house.ask("echo", "say", Effect::Read);
+    ask.frames = true;
+    ask.secrets = Some(sealed(&[("password", "hunter2")]));
+    ask.params = json!({"text": "it is hunter2"});
+    house.run(&ask).await;
+    let logs = house.logs(ask.task);
+    let ways: Vec<_> = logs.iter().map(|line| line.frame).collect();
+    assert_eq!(ways, [Some(Way::ToWorker), None, Some(Way::FromWorker)]);
+    let frames =
+        [&logs[0], &logs[2]].map(|line| -> Value { serde_json::from_str(&line.message).unwrap() });
+    assert_eq!(frames[0]["type"], "task");
+    assert_eq!(frames[0]["params"]["text"], "it is ***");
+    assert_eq!(frames[0]["secrets"], json!({"password": "***"}));
+    assert_eq!(frames[1]["outcome"]["result"], "it is ***");
+    assert!(!house.said.iter().any(|said| said.text.contains("hunter2")));
+
+    let mut long = house.ask("echo", "once", Effect::Once);
+    long.frames = true;
+    long.params = json!({"sleep_ms": 30_000});
+    long.timeout_ms = 60_000;
+    house.send(&long).await;
+    let task = long.task;
+    let begun = |said: &[Said]| {
+        said.iter()
+            .find(|s| s.task == task && s.event == Event::Logs)
+            .map(|_| ())
+    };
+    house.until("the first frame", begun).await;
+    house.cancel(&long).await;
+    house.end(&long).await;
+    let logs = house.logs(task);
+    let cancels =
+        |line: &LogLine| line.frame == Some(Way::ToWorker) && line.message.contains("cancel");
+    assert!(logs.iter().any(cancels), "{logs:?}");
+    house.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -46,6 +46,9 @@ pub struct TaskRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub start_within: Option<Duration>,
+    /// Keep the frames between worker and host in the task's log, without secrets; for at most 100 targets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub frames: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
@@ -71,6 +74,8 @@ pub struct Plan {
     pub params: RawBody,
     /// The version that must do it.
     pub pinned: Option<String>,
+    /// Whether its frames are kept.
+    pub frames: bool,
 }
 
 impl Logic {
@@ -170,6 +175,7 @@ impl Logic {
             timeout_ms,
             params: raw,
             pinned: pinned.map(str::to_owned),
+            frames: false,
         })
     }
 
@@ -189,6 +195,7 @@ impl Logic {
             );
             return Err(Problem::new(Code::TooManyTargets, what).hint("make it a run"));
         }
+        few_enough_for_frames(request.frames, request.targets.len())?;
         let priority = match request.priority {
             Some(p @ (Priority::People | Priority::Batch)) => p,
             Some(_) => {
@@ -218,7 +225,7 @@ impl Logic {
         let mut created = Vec::with_capacity(targets.len());
         for target in targets {
             if !plans.contains_key(&target.kind) {
-                let plan = self.plan_action(
+                let mut plan = self.plan_action(
                     &target.kind,
                     &request.action,
                     &request.params,
@@ -226,6 +233,7 @@ impl Logic {
                     request.timeout,
                     request.version.as_deref(),
                 )?;
+                plan.frames = request.frames;
                 plans.insert(target.kind.clone(), plan);
             }
             let plan = &plans[&target.kind];
@@ -445,6 +453,7 @@ pub fn make(
         origin: origin.to_owned(),
         batch,
         version: plan.pinned.clone(),
+        frames: plan.frames,
     };
     let op = Op::InsertTask(NewTask {
         id,
@@ -458,6 +467,19 @@ pub fn make(
     });
     let ready = ready(plan, target, id, priority, run, batch, start_by);
     (op, ready)
+}
+
+/// Frames are for looking closely, not for the whole fleet: the store would hold every word of it.
+///
+/// # Errors
+/// `too_many_targets`.
+pub fn few_enough_for_frames(frames: bool, targets: usize) -> Result<(), Problem> {
+    let most = limits::FRAMES_TARGETS_MAX;
+    if !frames || targets <= most {
+        return Ok(());
+    }
+    let what = format!("frames of {targets} targets; at most {most}");
+    Err(Problem::new(Code::TooManyTargets, what).hint("name fewer targets, or leave frames out"))
 }
 
 fn ready(
@@ -486,6 +508,7 @@ fn ready(
             run,
             batch,
             volatile: priority == Priority::Sweep,
+            frames: plan.frames,
             tries: 1,
             in_vain: 0,
             perhaps: None,
@@ -560,6 +583,7 @@ pub fn view(stored: &StoredTask, standing: Option<&Standing>) -> TaskView {
             .unwrap_or_default(),
         run: stored.run,
         origin: get(|b| &b.origin),
+        frames: body.as_ref().is_some_and(|b| b.frames),
         priority,
         attempt,
         created_at: created_at(stored.id.0),

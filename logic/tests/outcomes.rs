@@ -2,6 +2,7 @@
 
 mod support;
 
+use sengu_model::problem::Code;
 use sengu_model::wire::envelope::Event;
 use sengu_model::{Class, Effect, FailureCode, Outcome};
 use serde_json::json;
@@ -142,6 +143,30 @@ async fn what_an_older_attempt_says_does_not_count() {
         .end(&second, &Outcome::failed(FailureCode::Refused, "twice"))
         .await;
     assert_eq!(bench.ended(id).await, "done");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_are_asked_for_of_few_targets_and_over_a_restart() {
+    let bench = Bench::new(0, 101).await;
+    let request = json!({"action": "observe", "targets": ["t0"], "frames": true});
+    let id = bench.create_with(request).await[0];
+    let spec = json!({"action": "observe", "selector": "name", "frames": true});
+    let refused = bench
+        .logic
+        .create_run(serde_json::from_value(spec).unwrap())
+        .await;
+    assert_eq!(refused.unwrap_err().code, Code::TooManyTargets);
+    let mut bench = bench.restart().await;
+    bench.announce("default", 1).await;
+    let sent = bench.take(Class::Observe).await;
+    assert!(sent.frames);
+    bench.end(&sent, &done()).await;
+    assert!(
+        bench
+            .task_when(id, |task| task.ending.is_some())
+            .await
+            .frames
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -121,6 +121,9 @@ pub struct RunSpec {
     /// Version of the worker that must do it, whatever the Release says; refused where it cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Keep the frames between workers and their hosts in the tasks' logs, without secrets; of at most 100 targets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub frames: bool,
     /// Refuse a selector that matches nothing (default) or let the run end at once.
     #[serde(default)]
     pub allow_empty: bool,

@@ -113,6 +113,8 @@ pub const REQUEST_BYTES_MAX: usize = 64 << 20;
 pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 /// Documents applied as one set.
 pub const DOCUMENTS_PER_SET_MAX: usize = 200_000;
+/// Targets of one request whose frames are kept: each of their logs may grow to `TASK_LOG_BYTES_MAX`.
+pub const FRAMES_TARGETS_MAX: usize = 100;
 /// Tasks created by one request.
 pub const TASKS_PER_REQUEST_MAX: usize = 10_000;
 /// Targets of one run.

@@ -55,6 +55,9 @@ pub struct TaskBody {
     /// Version of the worker that must do it, whatever the Release says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Whether the frames between its worker and its host are kept in its log.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub frames: bool,
 }
 
 /// Raw JSON that compares by its text.
@@ -140,6 +143,9 @@ pub struct TaskView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
     pub origin: String,
+    /// The frames between its worker and its host are kept in its log.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub frames: bool,
     pub priority: Priority,
     pub attempt: u32,
     pub created_at: Time,

@@ -2338,6 +2338,7 @@ export interface components {
         /** @description One line of a task's log. */
         LogLine: {
             at: components["schemas"]["Time"];
+            frame?: components["schemas"]["Way"] | null;
             level: components["schemas"]["Level"];
             message: string;
         };
@@ -2604,6 +2605,8 @@ export interface components {
                 createdAt: components["schemas"]["Time"];
                 effect: components["schemas"]["Effect"];
                 ending?: components["schemas"]["Ending"] | null;
+                /** @description The frames between its worker and its host are kept in its log. */
+                frames?: boolean;
                 id: components["schemas"]["TaskId"];
                 kind: string;
                 notBefore?: components["schemas"]["Time"] | null;
@@ -3097,6 +3100,8 @@ export interface components {
             batch?: components["schemas"]["Share"] | null;
             effect?: components["schemas"]["Effect"] | null;
             exclude?: string[];
+            /** @description Keep the frames between workers and their hosts in the tasks' logs, without secrets; of at most 100 targets. */
+            frames?: boolean;
             /**
              * Format: int32
              * @description At most this many targets, in name order.
@@ -3301,6 +3306,8 @@ export interface components {
             action: string;
             /** @description For actions that let the caller declare the effect. */
             effect?: string | null;
+            /** @description Keep the frames between worker and host in the task's log, without secrets; for at most 100 targets. */
+            frames?: boolean;
             params?: Record<string, never>;
             /** @description `people` (default for up to 100 targets) or `batch`. */
             priority?: string | null;
@@ -3326,6 +3333,8 @@ export interface components {
             createdAt: components["schemas"]["Time"];
             effect: components["schemas"]["Effect"];
             ending?: components["schemas"]["Ending"] | null;
+            /** @description The frames between its worker and its host are kept in its log. */
+            frames?: boolean;
             id: components["schemas"]["TaskId"];
             kind: string;
             notBefore?: components["schemas"]["Time"] | null;
@@ -3497,6 +3506,11 @@ export interface components {
             store: components["schemas"]["StoreInfo"];
             version: string;
         };
+        /**
+         * @description Between a worker and its host.
+         * @enum {string}
+         */
+        Way: "toWorker" | "fromWorker";
         /** @description What a WEE says of itself in the retained directory under `wee/<name>`. */
         WeeAnnouncement: {
             at: components["schemas"]["Time"];

@@ -43,6 +43,19 @@ function useTaskLogs(task: string): Kept & { state: StreamState; problem: ApiPro
   return { ...kept, state, problem }
 }
 
+/** What the line is: how grave, or which way a frame went. */
+function LevelOf({ line }: { line: LogLine }) {
+  const t = useMessages(messages)
+  if (!line.frame) return <span className="log-level">{line.level}</span>
+  const to = line.frame === 'toWorker'
+  return (
+    <span className="log-level" title={to ? t.frameTo : t.frameFrom}>
+      <span aria-hidden="true">{to ? '→' : '←'}</span>
+      <span className="visually-hidden">{to ? t.frameTo : t.frameFrom}</span>
+    </span>
+  )
+}
+
 type Props = { task: string; label: string }
 
 /** Log lines, virtual, with the end in sight while it is followed. Lines are hostile text. */
@@ -98,7 +111,7 @@ function Lines({ task, label }: Props) {
                 className={`log-line log-${line.level}`}
                 style={{ transform: `translateY(${item.start}px)` }}
               >
-                <Clock at={line.at} /> <span className="log-level">{line.level}</span>
+                <Clock at={line.at} /> <LevelOf line={line} />
                 <SafeText text={line.message} max={500} mono lines />
               </div>
             ) : null

@@ -31,6 +31,8 @@ export const messages = defineMessages({
     ja: (n: string) => `最初の ${n} 行だけを表示しています。条件を絞ってください。`,
   },
   follow: { en: 'Follow', ja: '追従' },
+  frameTo: { en: 'frame to the worker', ja: 'ワーカーへのフレーム' },
+  frameFrom: { en: 'frame from the worker', ja: 'ワーカーからのフレーム' },
   logEmpty: { en: 'No line yet', ja: 'まだ行がありません' },
   logNone: { en: 'Nothing was logged', ja: 'ログはありません' },
   logDropped: {

@@ -49,7 +49,7 @@ fn a_secret_is_in_no_answer_event_log_environment_argument_or_file() {
     };
 
     // Work, an echo of a secret by the device itself, and failures that could quote one.
-    let run = sengu.run(&json!({"action": "observe", "selector": "name"}));
+    let run = sengu.run(&json!({"action": "observe", "selector": "name", "frames": true}));
     sengu.over(&run, s(20));
     let hosts = fleet.twins["ssh"]
         .records
@@ -125,6 +125,9 @@ fn a_secret_is_in_no_answer_event_log_environment_argument_or_file() {
     for (what, bytes) in &answers {
         clean(what, bytes);
     }
+    // Frames name the secrets that were handed over, and hold none.
+    let masked = |(_, bytes): &&(String, Vec<u8>)| holds(bytes, r#"password\":\"***\""#);
+    assert!(answers.iter().filter(masked).count() >= 3);
     clean("the log", &fs::read(&sengu.log).unwrap());
     // What a person wrote into the parameters of a task is kept as it was, so only the set's own secrets are looked for.
     assert!(sengu.terminate().success());

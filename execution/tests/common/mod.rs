@@ -71,6 +71,7 @@ pub struct Ask {
     pub params: Value,
     pub secrets: Option<SealedSecret>,
     pub volatile: bool,
+    pub frames: bool,
 }
 
 impl Ask {
@@ -81,7 +82,7 @@ impl Ask {
             "kind": self.kind, "version": self.version, "action": self.action,
             "effect": self.effect, "timeout_ms": self.timeout_ms, "sticky": self.sticky,
             "params": self.params, "target": {"name": "t-1", "address": "nowhere"},
-            "volatile": self.volatile,
+            "volatile": self.volatile, "frames": self.frames,
         });
         if let Some(start_by) = self.start_by {
             body["start_by"] = json!(start_by);
@@ -189,6 +190,7 @@ impl House {
             params: json!({}),
             secrets: None,
             volatile: false,
+            frames: false,
         }
     }
 

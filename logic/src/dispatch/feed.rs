@@ -400,6 +400,7 @@ impl Dispatch {
                 run: open.run,
                 batch: open.batch,
                 volatile: false,
+                frames: body.frames,
                 tries: open.attempt.max(1),
                 in_vain: 0,
                 perhaps: None,

@@ -77,6 +77,8 @@ pub struct Payload {
     pub run: Option<RunId>,
     pub batch: u32,
     pub volatile: bool,
+    /// What its worker and the WEE say to each other is kept in its log.
+    pub frames: bool,
     /// The attempt in hand, from 1. The fence also moves with probes and with what was never handed over; these do not
     /// count.
     pub tries: u32,
@@ -583,5 +585,6 @@ fn envelope<'a>(
         secrets,
         probe,
         volatile: payload.volatile,
+        frames: payload.frames,
     }
 }

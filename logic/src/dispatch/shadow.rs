@@ -102,6 +102,7 @@ impl Dispatch {
                 run: None,
                 batch: 0,
                 volatile: true,
+                frames: false,
                 tries: 1,
                 in_vain: 0,
                 perhaps: None,

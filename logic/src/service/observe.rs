@@ -168,6 +168,7 @@ fn plan(catalog: &crate::catalog::Catalog, kind: &str, spec: &ScheduleSpec) -> O
         timeout_ms: action.decl.timeout_ms,
         params: sengu_model::task::RawBody::of(params),
         pinned: None,
+        frames: false,
         kind,
         action,
     })

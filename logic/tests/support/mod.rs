@@ -48,6 +48,7 @@ pub struct Sent {
     pub effect: Effect,
     pub target: String,
     pub probe: bool,
+    pub frames: bool,
     pub start_by: Option<sengu_model::Time>,
     /// Milliseconds since 1970.
     pub taken_at: i64,
@@ -391,6 +392,7 @@ fn sent(body: &[u8]) -> Sent {
         effect: envelope.effect,
         target: target["name"].as_str().unwrap_or_default().to_owned(),
         probe: envelope.probe.is_some(),
+        frames: envelope.frames,
         start_by: envelope.start_by,
         taken_at: std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64,
     }

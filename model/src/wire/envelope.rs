@@ -47,6 +47,9 @@ pub struct TaskEnvelope<'a> {
     /// Whether log lines of the task are wanted (sweeps' are not kept).
     #[serde(default)]
     pub volatile: bool,
+    /// Whether what its worker and the WEE say to each other is wanted as log lines.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub frames: bool,
 }
 
 /// The target's Secret, sealed (see `seal`; the place of each value is `<name>/<key>`).
@@ -193,7 +196,19 @@ pub enum Event {
 pub struct LogLine {
     pub at: Time,
     pub level: super::worker::Level,
+    /// `message` is a frame of the worker protocol, and this is where it went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame: Option<Way>,
     pub message: String,
+}
+
+/// Between a worker and its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum Way {
+    ToWorker,
+    FromWorker,
 }
 
 /// What a WEE says of itself in the retained directory under `wee/<name>`.

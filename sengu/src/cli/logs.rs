@@ -131,6 +131,11 @@ fn print_line(args: &Args, prefix: &str, line: &Value) {
         "debug" => Tone::Dim,
         _ => Tone::Plain,
     };
+    let (level, message) = match text(line, "/frame").as_str() {
+        "toWorker" => ("frame".to_owned(), format!("-> {message}")),
+        "fromWorker" => ("frame".to_owned(), format!("<- {message}")),
+        _ => (level, message),
+    };
     let stamp = if args.timestamps {
         format!("{} {level:<6} ", text(line, "/at"))
     } else {

@@ -44,6 +44,9 @@ pub struct Args {
     /// For actions that let the caller say it (exec)
     #[arg(long, value_name = "read|idempotent|probe|once")]
     effect: Option<String>,
+    /// Keep what passes between sengu and the worker in the tasks' logs (`sengu logs`), without secrets; of at most 100 targets
+    #[arg(long)]
+    frames: bool,
     /// Show what would be done and to which targets
     #[arg(long)]
     dry_run: bool,
@@ -100,6 +103,7 @@ pub async fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     put("maxFail", args.max_fail.map(|v| json!(v)));
     put("timeout", args.attempt_timeout.map(|v| json!(v)));
     put("version", args.version.as_ref().map(|v| json!(v)));
+    put("frames", args.frames.then(|| json!(true)));
     put("effect", args.effect.as_ref().map(|v| json!(v)));
     let spec = Value::Object(spec);
 

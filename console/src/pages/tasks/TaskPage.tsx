@@ -111,7 +111,7 @@ function One({ task }: { task: Task }) {
           <CommandHint command={sengu('logs', task.id, ...(open ? ['-f'] : []))} call={{ path: `/v1/tasks/${task.id}/logs${open ? '?follow=true' : ''}` }} />
         </div>
         <LogStream task={task.id} label={t.logsOf(task.id)} />
-        <p className="dim small-print">{t.framesNot}</p>
+        <p className="dim small-print">{task.frames ? t.framesKept : t.framesNot}</p>
       </section>
     </section>
   )

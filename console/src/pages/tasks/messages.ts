@@ -67,8 +67,12 @@ export const messages = defineMessages({
   logs: { en: 'Log', ja: 'ログ' },
   logsOf: { en: (id: string) => `Log of ${id}`, ja: (id: string) => `${id} のログ` },
   framesNot: {
-    en: 'Frames between sengu and the worker are not kept; what the worker logged is.',
-    ja: 'sengu とワーカー間のフレームは保存されません。ワーカーのログのみ表示します。',
+    en: 'What the worker logged. The frames between sengu and the worker are kept when it is asked for (sengu run --frames).',
+    ja: 'ワーカーのログです。sengu とワーカー間のフレームは、指定したとき (sengu run --frames) だけ残ります。',
+  },
+  framesKept: {
+    en: 'With the frames between sengu and the worker: → to the worker, ← from it. Values of secrets are shown as ***.',
+    ja: 'sengu とワーカー間のフレームを含みます。→ はワーカーへ、← はワーカーからです。シークレットの値は *** と表示します。',
   },
   cancelTask: { en: 'Cancel task', ja: 'タスクを取り消す' },
   cancelAsked: { en: 'Its end was asked for', ja: '取り消しを依頼しました' },

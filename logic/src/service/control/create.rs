@@ -7,7 +7,7 @@ use crate::core::Logic;
 use crate::dispatch;
 use crate::inventory::Target;
 use crate::records::{SELECTOR_HINT, not_found, store_problem};
-use crate::tasks::make;
+use crate::tasks::{few_enough_for_frames, make};
 use sengu_model::kinds::{RunCounts, RunPhase, RunSpec, RunStatus};
 use sengu_model::outcome::Status;
 use sengu_model::problem::{Code, Problem};
@@ -112,10 +112,11 @@ impl Logic {
         spec: &RunSpec,
         targets: &[Arc<Target>],
     ) -> Result<HashMap<Arc<str>, crate::tasks::Plan>, Problem> {
+        few_enough_for_frames(spec.frames, targets.len())?;
         let mut plans = HashMap::new();
         for target in targets {
             if !plans.contains_key(&target.kind) {
-                let plan = self.plan_action(
+                let mut plan = self.plan_action(
                     &target.kind,
                     &spec.action,
                     &spec.params,
@@ -123,6 +124,7 @@ impl Logic {
                     spec.timeout,
                     spec.version.as_deref(),
                 )?;
+                plan.frames = spec.frames;
                 plans.insert(target.kind.clone(), plan);
             }
         }

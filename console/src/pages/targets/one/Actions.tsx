@@ -90,7 +90,7 @@ function Form({ action, own, target, onStarted }: { action: Action; own: string;
   const [tried, setTried] = useState(false)
   const [request, setRequest] = useState<TaskRequest>()
   const read = parameters(action.params, typed)
-  const set = (name: keyof Shape) => (value: string) => setShape((before) => ({ ...before, [name]: value }))
+  const set = (name: Exclude<keyof Shape, 'frames'>) => (value: string) => setShape((before) => ({ ...before, [name]: value }))
   function look() {
     setTried(true)
     if (Object.keys(read.problems).length === 0) setRequest(taskRequest(target.name, action.name, read.params, shape))
@@ -126,6 +126,10 @@ function Form({ action, own, target, onStarted }: { action: Action; own: string;
             <FilterText label={t.startWithin} value={shape.startWithin} onChange={set('startWithin')} placeholder={t.startWithinNone} narrow />
             <FilterText label={t.version} value={shape.version} onChange={set('version')} placeholder={t.versionByRelease} narrow />
           </div>
+          <label>
+            <input type="checkbox" checked={shape.frames} onChange={(event) => setShape((before) => ({ ...before, frames: event.target.checked }))} />
+            {t.frames}
+          </label>
         </details>
         <Acts>
           <ActButton primary onClick={look}>

@@ -87,6 +87,12 @@ export function Confirm({ request, action, target, onStarted, onClose }: Props) 
             </dd>
           </>
         )}
+        {request.frames ? (
+          <>
+            <dt>{t.framesShort}</dt>
+            <dd>{t.framesKept}</dd>
+          </>
+        ) : null}
         {limits ? (
           <>
             <dt>{t.bears}</dt>

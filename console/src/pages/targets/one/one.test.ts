@@ -81,6 +81,7 @@ describe('a task from a form', () => {
     ['observe', {}, { timeout: '5s' }, 'sengu run observe bmc-1 --attempt-timeout 5s'],
     ['power.set', { state: 'on' }, {}, 'sengu run power.set state=on bmc-1'],
     ['exec', { command: 'echo "a b"' }, { effect: 'read', version: '1.1.0' }, `sengu run exec 'command=echo "a b"' bmc-1 --version 1.1.0 --effect read`],
+    ['observe', {}, { frames: true }, 'sengu run observe bmc-1 --frames'],
   ])('%s %j %j', (action, params, shape, command) => {
     expect(taskCommand(taskRequest('bmc-1', action, params, { ...UNSHAPED, ...shape }))).toBe(command)
   })

@@ -18,6 +18,7 @@ fn task(target: &str) -> TaskView {
         effect: Effect::Probe,
         params: json!({"a": 1}),
         run: None,
+        frames: false,
         origin: "person".to_owned(),
         priority: Priority::People,
         attempt: 1,
