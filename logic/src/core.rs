@@ -270,11 +270,7 @@ impl Logic {
     ) -> Result<Arc<Logic>, StartError> {
         let epoch = seat.epoch;
         seat.begin_keeping(store.clone());
-        let store: Arc<dyn Store> = if seat.is_shared() {
-            Arc::new(Guarded::new(store, seat.clone()))
-        } else {
-            store
-        };
+        let store = Arc::new(Guarded::new(store, seat.clone(), seat.is_shared()));
         let switch = Switch::new(Current {
             store,
             rows: config.moving.as_mut().and_then(|moving| moving.rows.take()),

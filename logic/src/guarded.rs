@@ -1,5 +1,6 @@
-//! The store as one life of logic may use it: every commit names the life's epoch, so that nothing is written by a life
-//! that another one has ended, however late it wakes up.
+//! The store as one life of logic may use it: every commit names the life's epoch where others share the store, so that
+//! nothing is written by a life that another one has ended, however late it wakes up. And a life ends that does not know
+//! whether a commit of it was done: what it has in memory may not be what is kept.
 
 use crate::leader::{EPOCH, Seat};
 use bytes::Bytes;
@@ -15,27 +16,35 @@ use std::sync::Arc;
 pub struct Guarded {
     store: Arc<dyn Store>,
     seat: Arc<Seat>,
-    epoch: Bytes,
+    /// None on a store that no other process can open.
+    epoch: Option<Bytes>,
 }
 
 impl Guarded {
-    pub fn new(store: Arc<dyn Store>, seat: Arc<Seat>) -> Guarded {
-        let epoch = seat.epoch.to_string().into();
+    /// `shared`: others may open the store too.
+    pub fn new(store: Arc<dyn Store>, seat: Arc<Seat>, shared: bool) -> Guarded {
+        let epoch = shared.then(|| seat.epoch.to_string().into());
         Guarded { store, seat, epoch }
     }
 }
 
 impl Store for Guarded {
     fn commit(&self, mut batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        let expect = Op::ExpectMeta {
-            key: EPOCH.to_owned(),
-            value: Some(self.epoch.clone()),
-        };
-        batch.ops.insert(0, expect);
+        if let Some(epoch) = &self.epoch {
+            let expect = Op::ExpectMeta {
+                key: EPOCH.to_owned(),
+                value: Some(epoch.clone()),
+            };
+            batch.ops.insert(0, expect);
+        }
         async move {
             let committed = self.store.commit(batch).await;
-            if matches!(committed, Err(StoreError::Fenced { .. })) {
-                self.seat.lose();
+            match committed {
+                Err(StoreError::Fenced { .. }) => self.seat.lose("another sengu has taken over"),
+                Err(StoreError::Unsettled) => {
+                    self.seat.lose("whether a commit was done is not known");
+                }
+                _ => {}
             }
             committed
         }

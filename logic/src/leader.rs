@@ -88,14 +88,15 @@ impl Seat {
             && (self.kept.lock().as_ref()).is_none_or(|kept| Instant::now() < kept.until)
     }
 
-    /// Turns true when another life has taken the seat.
+    /// Turns true when another life has taken the seat, or this one must not go on.
     pub fn lost(&self) -> watch::Receiver<bool> {
         self.lost.subscribe()
     }
 
-    pub fn lose(&self) {
+    /// This life is over: it sends, grants and answers nothing any more.
+    pub fn lose(&self, why: &'static str) {
         if !self.lost.send_replace(true) {
-            tracing::error!(epoch = self.epoch, "another sengu has taken over");
+            tracing::error!(epoch = self.epoch, why, "the seat is lost");
         }
     }
 
@@ -157,7 +158,7 @@ impl Seat {
                         }
                         beat.reset_immediately();
                     }
-                    Ok(_) => return self.lose(),
+                    Ok(_) => return self.lose("another sengu has taken over"),
                     Err(error) => tracing::warn!(%error, "the seat cannot be read"),
                 },
                 Err(StoreError::Closed) => return,

@@ -66,6 +66,11 @@ pub fn store_problem(error: StoreError) -> Problem {
             "another sengu has taken over; nothing was changed",
         )
         .hint("ask that one"),
+        StoreError::Unsettled => Problem::new(
+            Code::Unsettled,
+            "the store went away in the middle; whether it was done is not known",
+        )
+        .hint("look whether it is there before you ask again"),
         StoreError::InUse { .. }
         | StoreError::Moved { .. }
         | StoreError::Unfinished { .. }

@@ -257,11 +257,6 @@ impl Logic {
         }
         let arrival = self.dispatch.arriving();
         let committed = self.shared.store.commit(ops.into()).await;
-        if let (Err(_), Some(first)) = (&committed, ready.first()) {
-            // The answer alone may have been lost: what is in the store after all must not wait for ever.
-            let from = first.id;
-            self.dispatch.send(Input::Stored { from }).await;
-        }
         committed.map_err(store_problem)?;
         self.shared.metrics.created(count);
         self.dispatch.send(Input::New(ready, arrival)).await;

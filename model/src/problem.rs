@@ -53,6 +53,8 @@ pub enum Code {
     /// The store cannot write (disk full).
     StoreUnavailable,
     Unavailable,
+    /// The store went away in the middle: it may have been done.
+    Unsettled,
     /// Another sengu on the same store is the active one: nothing was done.
     Standby,
     Internal,
@@ -90,6 +92,7 @@ impl Code {
             Code::TooManyRequests => 429,
             Code::Internal => 500,
             Code::StoreUnavailable | Code::Unavailable | Code::Standby => 503,
+            Code::Unsettled => 504,
         }
     }
 
@@ -127,6 +130,7 @@ impl Code {
             Code::TooManyRequests => "too_many_requests",
             Code::StoreUnavailable => "store_unavailable",
             Code::Unavailable => "unavailable",
+            Code::Unsettled => "unsettled",
             Code::Standby => "standby",
             Code::Internal => "internal",
         }

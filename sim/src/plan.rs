@@ -7,8 +7,6 @@ use sengu_logic::planted::Bug;
 
 /// Faults end before this, in virtual milliseconds.
 const FAULTS_MS: u64 = 120_000;
-/// Whether commits are applied and not answered. Not yet: what is created so waits in the store until a restart.
-const STORE_MUTE: bool = false;
 const HOUR_MS: i64 = 3_600_000;
 /// The workers' versions.
 pub const VERSIONS: [&str; 2] = ["1.0.0", "1.1.0"];
@@ -279,10 +277,10 @@ impl Plan {
                 true => Fault::StoreRefuses { ms },
                 false => Fault::StoreCut { ms },
             },
-            21 if STORE_MUTE => Fault::StoreMute {
+            21 => Fault::StoreMute {
                 commits: random.between(1, 3) as u32,
             },
-            20..=21 => Fault::StoreSlow {
+            20 => Fault::StoreSlow {
                 commit_ms: random.between(100, 8_000),
                 ms,
             },

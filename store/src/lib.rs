@@ -392,6 +392,9 @@ pub enum StoreError {
     /// Meta `key` is not as expected. Nothing of the batch was applied, and nothing with this expectation will be.
     #[error("another life has taken over: {key} is no longer what it was")]
     Fenced { key: String },
+    /// The store went away in the middle. The batch was applied as a whole or not at all, and which of them is not known.
+    #[error("the store went away during a commit; whether it was done is not known")]
+    Unsettled,
     /// Another process has it.
     #[error("{place} is in use by another process")]
     InUse { place: String },

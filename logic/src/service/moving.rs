@@ -252,10 +252,8 @@ impl Takeover for Over {
     }
 
     fn wrap(&self, target: Arc<dyn Move>) -> Arc<dyn Store> {
-        match self.leader {
-            Some(_) => Arc::new(Guarded::new(target, self.seat.clone())),
-            None => target,
-        }
+        let shared = self.leader.is_some();
+        Arc::new(Guarded::new(target, self.seat.clone(), shared))
     }
 
     fn changed_over(&self) {

@@ -120,10 +120,7 @@ impl SimStore {
             );
             if result.is_ok() && inner.unanswered > 0 {
                 inner.unanswered -= 1;
-                result = Err(StoreError::Broken {
-                    what: "the connection broke before the answer came".to_owned(),
-                    source: None,
-                });
+                result = Err(StoreError::Unsettled);
             }
             let _ = reply.send(result);
         }

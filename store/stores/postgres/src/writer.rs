@@ -3,7 +3,7 @@
 //! answer to a commit was lost it finds out what became of it before anybody is told.
 
 use crate::apply::{self, Mark, is_alone};
-use crate::error::{Sort, Trouble, broken, unavailable};
+use crate::error::{Sort, Trouble, unavailable};
 use crate::head::Head;
 use crate::load;
 use crate::moving;
@@ -239,9 +239,7 @@ impl Writer {
                 Outcome::Unknown(trouble) => {
                     tracing::error!(%trouble, "whether a commit was done is not known");
                     for waiting in group {
-                        waiting.answer(Err(broken(
-                            "the database went away during a commit; whether it was done is not known",
-                        )));
+                        waiting.answer(Err(StoreError::Unsettled));
                     }
                     return;
                 }
