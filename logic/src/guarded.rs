@@ -34,8 +34,10 @@ impl Store for Guarded {
         batch.ops.insert(0, expect);
         async move {
             let committed = self.store.commit(batch).await;
-            if matches!(committed, Err(StoreError::Fenced { .. })) {
-                self.seat.lose();
+            match committed {
+                Err(StoreError::Fenced { .. }) => self.seat.lose(),
+                Err(StoreError::Behind) => self.seat.lose_behind(),
+                _ => {}
             }
             committed
         }

@@ -99,6 +99,16 @@ impl Seat {
         }
     }
 
+    /// The store is no longer what this life has in memory: it ends, and the next one reads the store anew.
+    pub fn lose_behind(&self) {
+        if !self.lost.send_replace(true) {
+            tracing::error!(
+                epoch = self.epoch,
+                "the store has lost commits that it had acknowledged: it is read anew"
+            );
+        }
+    }
+
     /// Whether its commits have to name the epoch.
     pub(crate) fn is_shared(&self) -> bool {
         self.kept.lock().is_some()
@@ -160,6 +170,7 @@ impl Seat {
                     Ok(_) => return self.lose(),
                     Err(error) => tracing::warn!(%error, "the seat cannot be read"),
                 },
+                Err(StoreError::Behind) => return self.lose_behind(),
                 Err(StoreError::Closed) => return,
                 Err(error) => tracing::warn!(%error, "the seat cannot be kept"),
             }

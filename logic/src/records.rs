@@ -66,6 +66,11 @@ pub fn store_problem(error: StoreError) -> Problem {
             "another sengu has taken over; nothing was changed",
         )
         .hint("ask that one"),
+        StoreError::Behind => Problem::new(
+            Code::Unavailable,
+            "the store has lost commits that it had acknowledged; nothing was changed",
+        )
+        .hint("sengu reads it anew; ask again in a moment"),
         StoreError::InUse { .. }
         | StoreError::Moved { .. }
         | StoreError::Unfinished { .. }

@@ -392,6 +392,10 @@ pub enum StoreError {
     /// Meta `key` is not as expected. Nothing of the batch was applied, and nothing with this expectation will be.
     #[error("another life has taken over: {key} is no longer what it was")]
     Fenced { key: String },
+    /// It was put back to an earlier state while it was open. Nothing of the batch was applied, and nothing will be until
+    /// the store is opened anew.
+    #[error("the store has lost commits that it had acknowledged")]
+    Behind,
     /// Another process has it.
     #[error("{place} is in use by another process")]
     InUse { place: String },

@@ -75,8 +75,10 @@ impl Dispatch {
                     "outcomes cannot be stored"
                 );
                 self.store_rest_until = now.plus_ms(limits::RETRY_FIRST_MS);
-                self.store_closed |=
-                    matches!(error, StoreError::Closed | StoreError::Fenced { .. });
+                self.store_closed |= matches!(
+                    error,
+                    StoreError::Closed | StoreError::Fenced { .. } | StoreError::Behind
+                );
                 let newer = std::mem::take(&mut self.pending);
                 self.pending = Pending {
                     ops,
