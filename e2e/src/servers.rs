@@ -132,53 +132,73 @@ impl Server {
     }
 
     pub fn postgres() -> Server {
-        let root = rustix::process::geteuid().is_root();
-        let as_user = |program: String| {
-            let user = [
-                "setpriv",
-                "--reuid=postgres",
-                "--regid=postgres",
-                "--clear-groups",
-            ];
-            let user = user.iter().filter(|_| root).map(|w| (*w).to_owned());
-            user.chain([program]).collect::<Vec<_>>()
-        };
-        let versions: Vec<String> = fs::read_dir("/usr/lib/postgresql")
-            .expect("PostgreSQL: run `cargo xtask test`")
-            .map(|v| v.unwrap().path().join("bin").display().to_string())
-            .collect();
-        let places: Vec<&str> = versions.iter().map(String::as_str).collect();
-        let mut server = Server::new(|folder, port| {
-            let data = folder.join("data");
-            fs::create_dir(&data).unwrap();
-            if root {
-                let own = Command::new("chown").arg("postgres").arg(&data).status();
-                assert!(own.unwrap().success());
-            }
-            let data = data.display().to_string();
-            let init = as_user(program("initdb", &places));
-            let made = Command::new(&init[0])
-                .args(&init[1..])
-                .args(["-D", &data, "-A", "trust", "-U", "sengu", "--no-sync"])
-                .output()
-                .unwrap();
-            assert!(made.status.success(), "{made:?}");
-            let mut words = as_user(program("postgres", &places));
-            let more = [
-                "-D",
-                &data,
-                "-h",
-                "127.0.0.1",
-                "-k",
-                "",
-                "-p",
-                &port.to_string(),
-            ];
-            words.extend(more.map(str::to_owned));
-            words
-        });
+        let mut server = Server::new(postgres::words);
+        let data = server.postgres_data();
+        let words = ["-A", "trust", "-U", "sengu", "--no-sync", "-D", &data];
+        postgres::run("initdb", &words);
         server.begin();
         server
+    }
+
+    /// A PostgreSQL that reads and follows `primary`, whose commits wait for it from then on.
+    pub fn standby_of(primary: &Server) -> Server {
+        let mut server = Server::new(postgres::words);
+        server.follow(primary);
+        server
+    }
+
+    /// Makes it a standby of `primary` with nothing left of what it had. It must not run.
+    ///
+    /// # Panics
+    /// When it does not follow.
+    pub fn follow(&mut self, primary: &Server) {
+        let data = self.postgres_data();
+        postgres::empty(Path::new(&data));
+        let port = primary.port.to_string();
+        let words = ["-h", "127.0.0.1", "-p", &port, "-U", "sengu", "-D", &data];
+        let more = ["-R", "-X", "stream", "-c", "fast", "--no-sync"];
+        postgres::run("pg_basebackup", &[&words[..], &more].concat());
+        self.begin();
+        primary.waits_for("*");
+        until("the standby follows", START_MAX, || {
+            let follows = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+            (primary.sql(follows) == "1").then_some(())
+        });
+    }
+
+    /// Makes a standby the primary, as whoever runs the failover does: it has no standby yet to wait for.
+    pub fn promote(&self) {
+        let words = ["promote", "-w", "-t", "120", "-D"];
+        postgres::run("pg_ctl", &[&words[..], &[&self.postgres_data()]].concat());
+        self.waits_for("");
+    }
+
+    /// Waits until a PostgreSQL that was started answers.
+    pub fn answers(&self) {
+        let port = self.port.to_string();
+        let words = ["-h", "127.0.0.1", "-p", &port];
+        until("PostgreSQL answers", START_MAX, || {
+            postgres::try_run("pg_isready", &words).ok()
+        });
+    }
+
+    fn waits_for(&self, standbys: &str) {
+        self.sql(&format!(
+            "ALTER SYSTEM SET synchronous_standby_names = '{standbys}'"
+        ));
+        self.sql("SELECT pg_reload_conf()");
+    }
+
+    /// Asks a PostgreSQL.
+    pub fn sql(&self, sql: &str) -> String {
+        let port = self.port.to_string();
+        let words = ["-h", "127.0.0.1", "-p", &port, "-U", "sengu", "-XAtc", sql];
+        let said = postgres::run("psql", &[&words[..], &["postgres"]].concat());
+        said.trim().to_owned()
+    }
+
+    fn postgres_data(&self) -> String {
+        self.folder.path().join("data").display().to_string()
     }
 
     fn spawn(&self, words: &[String]) -> Child {
@@ -248,6 +268,77 @@ impl Drop for Server {
         for child in self.child.iter_mut().chain(&mut self.beside) {
             let _ = child.kill();
             let _ = child.wait();
+        }
+    }
+}
+
+/// The programs of PostgreSQL, which refuse to run as root.
+mod postgres {
+    use super::program;
+    use std::fs;
+    use std::path::Path;
+    use std::process::{Command, Output};
+
+    fn is_root() -> bool {
+        rustix::process::geteuid().is_root()
+    }
+
+    fn as_user(name: &str) -> Vec<String> {
+        let versions: Vec<String> = fs::read_dir("/usr/lib/postgresql")
+            .expect("PostgreSQL: run `cargo xtask test`")
+            .map(|v| v.unwrap().path().join("bin").display().to_string())
+            .collect();
+        let places: Vec<&str> = versions.iter().map(String::as_str).collect();
+        let user = [
+            "setpriv",
+            "--reuid=postgres",
+            "--regid=postgres",
+            "--clear-groups",
+        ];
+        let user = user.iter().filter(|_| is_root()).map(|w| (*w).to_owned());
+        user.chain([program(name, &places)]).collect()
+    }
+
+    /// How the server is started on an empty folder for its data, its user's own.
+    pub fn words(folder: &Path, port: u16) -> Vec<String> {
+        let data = folder.join("data");
+        empty(&data);
+        let data = data.display().to_string();
+        let port = port.to_string();
+        let more = ["-D", &data, "-h", "127.0.0.1", "-k", "", "-p", &port];
+        let mut words = as_user("postgres");
+        words.extend(more.map(str::to_owned));
+        words
+    }
+
+    pub fn empty(data: &Path) {
+        if data.exists() {
+            fs::remove_dir_all(data).unwrap();
+        }
+        fs::create_dir(data).unwrap();
+        if is_root() {
+            let own = Command::new("chown").arg("postgres").arg(data).status();
+            assert!(own.unwrap().success());
+        }
+    }
+
+    /// Gives what it prints.
+    pub fn run(name: &str, words: &[&str]) -> String {
+        try_run(name, words).unwrap_or_else(|ran| panic!("{name} {words:?}: {ran:?}"))
+    }
+
+    pub fn try_run(name: &str, words: &[&str]) -> Result<String, Output> {
+        let program = as_user(name);
+        let ran = Command::new(&program[0])
+            .args(&program[1..])
+            .args(words)
+            // Not a folder that its user may not see.
+            .current_dir("/")
+            .output()
+            .unwrap();
+        match ran.status.success() {
+            true => Ok(String::from_utf8_lossy(&ran.stdout).into_owned()),
+            false => Err(ran),
         }
     }
 }

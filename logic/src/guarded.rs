@@ -39,12 +39,10 @@ impl Store for Guarded {
         }
         async move {
             let committed = self.store.commit(batch).await;
-            match committed {
-                Err(StoreError::Fenced { .. }) => self.seat.lose("another sengu has taken over"),
-                Err(StoreError::Unsettled) => {
-                    self.seat.lose("whether a commit was done is not known");
-                }
-                _ => {}
+            if let Err(error) = &committed
+                && error.ends_life()
+            {
+                self.seat.lose(error);
             }
             committed
         }

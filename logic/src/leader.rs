@@ -94,9 +94,9 @@ impl Seat {
     }
 
     /// This life is over: it sends, grants and answers nothing any more.
-    pub fn lose(&self, why: &'static str) {
+    pub fn lose(&self, why: &StoreError) {
         if !self.lost.send_replace(true) {
-            tracing::error!(epoch = self.epoch, why, "the seat is lost");
+            tracing::error!(epoch = self.epoch, %why, "this life is over; the next one reads the store anew");
         }
     }
 
@@ -150,7 +150,7 @@ impl Seat {
                         until: holds_until(begun),
                     });
                 }
-                Err(StoreError::Fenced { .. }) => match seen(store.as_ref()).await {
+                Err(error @ StoreError::Fenced { .. }) => match seen(store.as_ref()).await {
                     // Its own beat was written though the answer was lost.
                     Ok((_, Some(leader))) if leader.epoch == self.epoch => {
                         if let Some(kept) = self.kept.lock().as_mut() {
@@ -158,9 +158,10 @@ impl Seat {
                         }
                         beat.reset_immediately();
                     }
-                    Ok(_) => return self.lose("another sengu has taken over"),
+                    Ok(_) => return self.lose(&error),
                     Err(error) => tracing::warn!(%error, "the seat cannot be read"),
                 },
+                Err(error @ StoreError::Behind) => return self.lose(&error),
                 Err(StoreError::Closed) => return,
                 Err(error) => tracing::warn!(%error, "the seat cannot be kept"),
             }

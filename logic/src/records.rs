@@ -71,6 +71,11 @@ pub fn store_problem(error: StoreError) -> Problem {
             "the store went away in the middle; whether it was done is not known",
         )
         .hint("look whether it is there before you ask again"),
+        StoreError::Behind => Problem::new(
+            Code::Unavailable,
+            "the store has lost commits that it had acknowledged; nothing was changed",
+        )
+        .hint("sengu reads it anew; ask again in a moment"),
         StoreError::InUse { .. }
         | StoreError::Moved { .. }
         | StoreError::Unfinished { .. }

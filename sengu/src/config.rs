@@ -1,5 +1,6 @@
 //! The configuration file `sengu.toml` of the data directory. Flags win over it; every key has a default.
 
+use crate::drivers::stores::postgres;
 use anyhow::{Context as _, Result, bail};
 use sengu_logic::api::serve::TlsFiles;
 use sengu_model::quantity::Duration;
@@ -153,9 +154,9 @@ impl Config {
     fn holds_a_password(&self) -> bool {
         let brokers = self.interconnect.iter();
         let urls = brokers.flat_map(|i| std::iter::once(&i.url).chain(&i.results));
-        let urls = urls.chain(self.store.iter().map(|s| &s.url));
-        urls.filter_map(|url| url::Url::parse(url).ok())
-            .any(|url| url.password().is_some())
+        let mut brokers = urls.filter_map(|url| url::Url::parse(url).ok());
+        let store = self.store.as_ref().map(|store| store.url.as_str());
+        brokers.any(|url| url.password().is_some()) || store.is_some_and(postgres::holds_password)
     }
 
     pub fn tls_files(&self) -> Option<TlsFiles> {

@@ -395,6 +395,10 @@ pub enum StoreError {
     /// The store went away in the middle. The batch was applied as a whole or not at all, and which of them is not known.
     #[error("the store went away during a commit; whether it was done is not known")]
     Unsettled,
+    /// It was put back to an earlier state while it was open. Nothing of the batch was applied, and nothing will be until
+    /// the store is opened anew.
+    #[error("the store has lost commits that it had acknowledged")]
+    Behind,
     /// Another process has it.
     #[error("{place} is in use by another process")]
     InUse { place: String },
@@ -412,6 +416,16 @@ pub enum StoreError {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+}
+
+impl StoreError {
+    /// Whoever holds in memory what the store holds can do so no longer: it belongs to another, or is not what it was.
+    pub fn ends_life(&self) -> bool {
+        matches!(
+            self,
+            StoreError::Fenced { .. } | StoreError::Unsettled | StoreError::Behind
+        )
+    }
 }
 
 impl Batch {

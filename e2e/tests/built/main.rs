@@ -5,6 +5,7 @@ mod bad_input;
 mod cli;
 mod console;
 mod disk_full;
+mod failover;
 mod faults;
 mod flips;
 mod grown;

@@ -20,7 +20,7 @@ fn nats_at(port: u16) -> String {
 
 /// Before each fault a run of another effect begins, so that each one meets work in hand; the first environment joins by
 /// `url` if there is one.
-fn through(config: &str, url: Option<&str>, faults: [&mut dyn FnMut(); RUNS]) {
+pub fn through(config: &str, url: Option<&str>, faults: [&mut dyn FnMut(); RUNS]) {
     let mut fleet = devices();
     let mut logic = logic(config);
     logic.up();
@@ -53,7 +53,7 @@ fn one_way_cuts_between_logic_and_nats_and_between_one_environment_and_nats() {
 }
 
 #[test]
-fn a_rabbitmq_that_answers_after_5_s_then_has_no_memory_then_is_killed() {
+fn a_rabbitmq_that_answers_after_5_s_then_has_no_memory_and_no_disk_then_is_killed() {
     let (mut rabbit, mqtt) = (Server::rabbitmq(), Server::mosquitto());
     let (tasks, results) = (Wire::to(rabbit.port), Wire::to(mqtt.port));
     let config = format!(
@@ -67,12 +67,16 @@ fn a_rabbitmq_that_answers_after_5_s_then_has_no_memory_then_is_killed() {
             tasks.suffers(Fault::Slow(s(5)), s(12));
             results.set(Fault::Whole);
         },
-        // Its alarm: it takes nothing from anybody who publishes.
+        // Its alarms: it takes nothing from anybody who publishes.
         &mut || {
             let memory = "set_vm_memory_high_watermark";
             rabbit.borrow().control(&[memory, "absolute", "1MB"]);
             std::thread::sleep(s(5));
             rabbit.borrow().control(&[memory, "0.4"]);
+            let disk = "set_disk_free_limit";
+            rabbit.borrow().control(&[disk, "1000TB"]);
+            std::thread::sleep(s(5));
+            rabbit.borrow().control(&[disk, "50MB"]);
         },
         &mut || {
             rabbit.borrow_mut().kill();

@@ -75,11 +75,8 @@ impl Dispatch {
                     "outcomes cannot be stored"
                 );
                 self.store_rest_until = now.plus_ms(limits::RETRY_FIRST_MS);
-                // This life is over; another one reads what is kept.
-                self.store_closed |= matches!(
-                    error,
-                    StoreError::Closed | StoreError::Fenced { .. } | StoreError::Unsettled
-                );
+                // Where this life is over, another one reads what is kept.
+                self.store_closed |= error.ends_life() || matches!(error, StoreError::Closed);
                 let newer = std::mem::take(&mut self.pending);
                 self.pending = Pending {
                     ops,

@@ -77,7 +77,7 @@ async fn database(to: MoveTo) -> Result<(Store, String), Problem> {
         return Err(Problem::new(Code::InvalidField, "to.url is missing")
             .hint("postgres://user@host:5432/database"));
     };
-    if url::Url::parse(&url).is_ok_and(|url| url.password().is_some()) {
+    if postgres::holds_password(&url) {
         return Err(Problem::new(Code::InvalidField, "to.url holds a password")
             .hint("put it into a file of the server's machine and name that: --password-file"));
     }

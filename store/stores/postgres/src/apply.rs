@@ -92,18 +92,20 @@ impl Mark {
             .map(drop)
     }
 
+    /// Number of the last transaction of this writer that the database has.
+    pub async fn last(&self, session: &Session) -> Result<Option<i64>, Trouble> {
+        let rows = session.rows(MINE, &[&self.writer]).await?;
+        let last = rows.first().map(|row| row.try_get::<_, i64>(0));
+        Ok(last.transpose()?)
+    }
+
     /// Whether the transaction with this mark was committed. The lock is taken first, which that transaction held from
     /// before its commit was sent: nobody can hold it while the outcome is open.
     pub async fn was_left(&self, session: &Session) -> Result<bool, Trouble> {
         let found = async {
             session.batch("BEGIN").await?;
             Head::lock(session).await?;
-            let rows = session.rows(MINE, &[&self.writer]).await?;
-            let done = rows
-                .first()
-                .map(|row| row.try_get::<_, i64>(0))
-                .transpose()?;
-            Ok::<bool, Trouble>(done == Some(self.number))
+            Ok::<bool, Trouble>(self.last(session).await? == Some(self.number))
         };
         let found = found.await;
         let ended = session.batch("ROLLBACK").await;

@@ -1,11 +1,12 @@
 //! Whether the database can be used, and what keeps it from it. Changes nothing.
 
-use crate::error::Trouble;
+use crate::error::{Trouble, told};
+use crate::replication;
 use crate::schema::{self, SERVER_MIN, VERSION};
 use crate::session::{Place, Role, Session};
 use crate::settings::{CONNECTIONS_MIN, Settings};
+use futures::future::join_all;
 use sengu_store::Check;
-use std::error::Error as _;
 use tokio_postgres::error::SqlState;
 
 const SERVER: &str = "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
@@ -13,10 +14,13 @@ const SERVER: &str = "SELECT current_setting('server_version_num')::int, current
      current_setting('full_page_writes'), pg_is_in_recovery(), current_user::text, current_database()::text, \
      coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false), \
      current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int, \
-     (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::int";
+     (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::int, \
+     current_setting('synchronous_standby_names')";
 const RIGHTS: &str = "SELECT has_database_privilege(current_database(), 'CREATE'), n.oid IS NOT NULL, \
      coalesce(has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE'), false) \
      FROM (SELECT $1::text AS name) w LEFT JOIN pg_namespace n ON n.nspname = w.name";
+
+const PROMOTE: &str = "name the primary server, or promote a standby";
 
 /// What `sengu config check` says about these settings; ends at the first thing without which nothing else can be seen.
 pub async fn check(settings: &Settings) -> Vec<Check> {
@@ -27,11 +31,19 @@ pub async fn check(settings: &Settings) -> Vec<Check> {
             return vec![Check::bad("settings", trouble.to_string(), hint)];
         }
     };
-    let session = match place.connect(Role::Plain).await {
-        Ok(session) => session,
-        Err(trouble) => return not_in(&place, &trouble),
+    let (session, mut found) = match place.servers.len() {
+        1 => match place.ask(0, Role::Plain).await {
+            Ok(asked) => (
+                asked.session,
+                vec![Check::good("reach", place.label.clone())],
+            ),
+            Err(trouble) => return not_in(&place, &trouble),
+        },
+        _ => match one_of_several(&place).await {
+            Ok(found) => found,
+            Err(found) => return found,
+        },
     };
-    let mut found = vec![Check::good("reach", place.label.clone())];
     match look(settings, &place, &session, &mut found).await {
         Ok(()) => {}
         Err(trouble) => found.push(Check::bad(
@@ -43,15 +55,59 @@ pub async fn check(settings: &Settings) -> Vec<Check> {
     found
 }
 
-/// An error with its causes, which for the client hold what the server said and no secret.
-fn told(trouble: &Trouble) -> String {
-    let mut text = trouble.to_string();
-    let mut cause = trouble.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+/// Says of each server what it is. Without one that takes writes nothing else is looked at.
+async fn one_of_several(place: &Place) -> Result<(Session, Vec<Check>), Vec<Check>> {
+    let numbers = 0..place.servers.len();
+    let asked = join_all(numbers.map(|server| place.ask(server, Role::Plain))).await;
+    let mut found = Vec::new();
+    let (mut writers, mut stand_by) = (0, 0);
+    let mut first = None;
+    for (server, asked) in place.servers.iter().zip(asked) {
+        let label = &server.label;
+        found.push(match asked {
+            Ok(asked) if asked.reads_only => {
+                stand_by += 1;
+                Check::good("server", format!("{label} stands by"))
+            }
+            Ok(_) => {
+                writers += 1;
+                Check::good("server", format!("{label} takes writes"))
+            }
+            Err(trouble) => {
+                let text = format!("{label}: {}", told(&trouble));
+                first = first.or(Some(trouble));
+                Check::poor("server", text)
+            }
+        });
     }
-    text
+    if writers > 1 {
+        found.push(Check::poor(
+            "writes",
+            "more than one server takes writes: the one that was promoted last is used; the others must not run",
+        ));
+    }
+    if writers == 0 {
+        match first {
+            // What keeps it from any of them is most likely what is to be mended.
+            Some(trouble) if stand_by == 0 => found.extend(not_in(place, &trouble)),
+            _ => found.push(Check::bad(
+                "writes",
+                "no server that is reached takes writes",
+                PROMOTE,
+            )),
+        }
+        return Err(found);
+    }
+    match place.connect(Role::Plain).await {
+        Ok(session) => {
+            found.insert(0, Check::good("reach", place.label.clone()));
+            Ok((session, found))
+        }
+        Err(trouble) => {
+            found.extend(not_in(place, &trouble));
+            Err(found)
+        }
+    }
 }
 
 /// Why there is no connection.
@@ -143,12 +199,8 @@ async fn look(
         ));
     }
     if row.try_get(6)? {
-        let hint = "name the primary server";
-        found.push(Check::bad(
-            "writes",
-            "this server is a standby that only reads",
-            hint,
-        ));
+        let what = "this server is a standby that only reads";
+        found.push(Check::bad("writes", what, PROMOTE));
     }
     let off = |column, what: &str| {
         let value: String = row.try_get(column)?;
@@ -169,6 +221,19 @@ async fn look(
             format!("{lost}: a crash may lose what sengu has promised"),
         )
     });
+    if place.servers.len() > 1 {
+        found.push(
+            match replication::waits(row.try_get(4)?, row.try_get(12)?) {
+                Ok(names) => Check::good("failover", format!("commits wait for standbys: {names}")),
+                Err(why) => Check::poor(
+                    "failover",
+                    format!(
+                        "{why}: a failover may lose the last commits that sengu has acknowledged"
+                    ),
+                ),
+            },
+        );
+    }
     connections(settings, row.try_get(10)?, row.try_get(11)?, found);
     rights(place, session, &user, &database, found).await
 }

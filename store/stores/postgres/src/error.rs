@@ -15,6 +15,17 @@ pub enum Trouble {
     Engine(#[source] Arc<tokio_postgres::Error>),
     #[error("no answer within {limit:?}")]
     Silent { limit: Duration },
+    /// A standby of another server.
+    #[error("the server is a standby that only reads")]
+    ReadsOnly,
+    #[error("the server was primary before another one was promoted")]
+    Overtaken,
+    /// What each of several servers said.
+    #[error("no server takes writes: {}", each(.0))]
+    NoneWrites(Vec<(String, Trouble)>),
+    /// What was acknowledged is no longer there.
+    #[error("the database has lost commits that it had acknowledged")]
+    Behind,
     #[error(transparent)]
     Unusable(Unusable),
     /// The tables are not as they must be.
@@ -34,12 +45,30 @@ impl From<Unusable> for Trouble {
     }
 }
 
+fn each(said: &[(String, Trouble)]) -> String {
+    let each = said
+        .iter()
+        .map(|(server, trouble)| format!("{server}: {}", told(trouble)));
+    each.collect::<Vec<_>>().join("; ")
+}
+
+/// An error with its causes, which for the client hold what the server said and no secret.
+pub fn told(trouble: &Trouble) -> String {
+    let mut text = trouble.to_string();
+    let mut cause = trouble.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
 /// What to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sort {
-    /// The same may work at once or soon: the connection broke, a lock was not had in time.
+    /// The same may work at once or soon: the connection broke, a lock was not had in time, a standby is promoted.
     Passing,
-    /// The world is at fault and must be mended first: a full disk, a standby that only reads.
+    /// The world is at fault and must be mended first: a full disk.
     Outage,
     /// The statement was refused for what it says.
     Refused,
@@ -48,8 +77,18 @@ pub enum Sort {
 impl Trouble {
     pub fn sort(&self) -> Sort {
         match self {
-            Trouble::Silent { .. } => Sort::Passing,
-            Trouble::Unusable(_) | Trouble::Odd(_) => Sort::Refused,
+            Trouble::Silent { .. } | Trouble::ReadsOnly | Trouble::Overtaken => Sort::Passing,
+            // What passes at one of them is enough.
+            Trouble::NoneWrites(said) => {
+                let sorts: Vec<Sort> = said.iter().map(|(_, trouble)| trouble.sort()).collect();
+                let is = |sort| sorts.contains(&sort);
+                match (is(Sort::Passing), is(Sort::Outage)) {
+                    (true, _) => Sort::Passing,
+                    (false, true) => Sort::Outage,
+                    (false, false) => Sort::Refused,
+                }
+            }
+            Trouble::Behind | Trouble::Unusable(_) | Trouble::Odd(_) => Sort::Refused,
             Trouble::Engine(error) => sort(error),
         }
     }
@@ -62,14 +101,18 @@ impl Trouble {
                 !error.is_closed()
                     && state.is_some_and(|s| !s.code().starts_with("57P") && !ends_session(s))
             }
-            Trouble::Silent { .. } => false,
-            Trouble::Unusable(_) | Trouble::Odd(_) => true,
+            Trouble::Silent { .. }
+            | Trouble::ReadsOnly
+            | Trouble::Overtaken
+            | Trouble::NoneWrites(_) => false,
+            Trouble::Behind | Trouble::Unusable(_) | Trouble::Odd(_) => true,
         }
     }
 
     pub fn for_caller(self, what: &str) -> StoreError {
         match (self.sort(), self) {
             (_, Trouble::Unusable(why)) => why.into(),
+            (_, Trouble::Behind) => StoreError::Behind,
             (_, Trouble::Odd(what)) => StoreError::Broken { what, source: None },
             (Sort::Passing | Sort::Outage, trouble) => StoreError::Unavailable(Box::new(trouble)),
             (Sort::Refused, trouble) => StoreError::Broken {
@@ -82,6 +125,8 @@ impl Trouble {
 
 fn ends_session(state: &SqlState) -> bool {
     *state == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
+        // It is no longer the primary.
+        || *state == SqlState::READ_ONLY_SQL_TRANSACTION
         // A plan or a statement that the server no longer has: a new connection makes it anew.
         || *state == SqlState::FEATURE_NOT_SUPPORTED
         || *state == SqlState::INVALID_SQL_STATEMENT_NAME
@@ -107,9 +152,8 @@ fn sort(error: &tokio_postgres::Error) -> Sort {
     match &code[..2] {
         "08" | "40" => Sort::Passing,
         _ if code.starts_with("57P") => Sort::Passing,
-        // Resources, the operating system, who may sign in, and a server that only reads.
+        // Resources, the operating system, and who may sign in.
         "53" | "58" | "28" | "3D" => Sort::Outage,
-        _ if *state == SqlState::READ_ONLY_SQL_TRANSACTION => Sort::Outage,
         _ => Sort::Refused,
     }
 }

@@ -63,7 +63,7 @@ impl Pool {
         loop {
             let idle = self.idle.lock().pop();
             match idle {
-                Some(session) if session.is_closed() => {}
+                Some(session) if session.is_closed() || !self.place.is_current(&session) => {}
                 Some(session) => return Ok(session),
                 None => return self.place.connect(Role::Store).await,
             }

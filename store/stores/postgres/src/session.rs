@@ -1,7 +1,8 @@
 //! One connection, set up so that nothing on it can hold up others for long, with its prepared statements.
 
 use crate::error::Trouble;
-use crate::settings::{CONNECT_MAX, Settings};
+use crate::servers::{Lineage, Server, Shared};
+use crate::settings::Settings;
 use crate::tls::Tls;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -16,8 +17,6 @@ const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(2);
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(4);
 /// The largest steps (100,000 held tasks of a run at once) take a few seconds on a slow disk.
 const STATEMENT_MAX: Duration = Duration::from_secs(30);
-/// Sign-in and set-up after the connection is there.
-const SIGN_IN_MAX: Duration = Duration::from_secs(4);
 /// The server gives up a client that acknowledges nothing, even while it writes to it.
 const SERVER_USER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -25,8 +24,10 @@ pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// Where connections go to, ready to use.
 pub struct Place {
-    config: tokio_postgres::Config,
-    tls: Tls,
+    /// At least one.
+    pub servers: Vec<Server>,
+    pub in_use: Shared,
+    pub tls: Tls,
     /// Quoted.
     pub schema: String,
     pub schema_plain: String,
@@ -45,7 +46,8 @@ pub enum Role {
 impl Place {
     pub fn new(settings: &Settings) -> Result<Place, Trouble> {
         Ok(Place {
-            config: settings.config()?,
+            servers: Server::all(settings)?,
+            in_use: Shared::default(),
             tls: Tls::new(settings.ca_pem.as_deref())?,
             schema: settings.schema_quoted()?,
             schema_plain: settings.schema.clone(),
@@ -53,29 +55,8 @@ impl Place {
         })
     }
 
-    pub async fn connect(&self, role: Role) -> Result<Session, Trouble> {
-        let limit = CONNECT_MAX + SIGN_IN_MAX;
-        let connect = async {
-            let (client, connection) = self.config.connect(self.tls.clone()).await?;
-            // Ends when the client is dropped or the server goes; the client's calls then say so.
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection to the database ended");
-                }
-            });
-            client.batch_execute(&self.setup(role)).await?;
-            Ok(Session {
-                client,
-                statements: Mutex::default(),
-                fixed: false,
-            })
-        };
-        let outcome = tokio::time::timeout(limit, connect).await;
-        outcome.unwrap_or(Err(Trouble::Silent { limit }))
-    }
-
     /// Set after sign-in, not as options of it: a pooler in between would refuse those.
-    fn setup(&self, role: Role) -> String {
+    pub fn setup(&self, role: Role) -> String {
         let mut text = format!(
             "SET search_path = {}, pg_temp; SET client_min_messages = warning; \
              SET idle_in_transaction_session_timeout = {}; SET lock_timeout = {}; \
@@ -102,12 +83,23 @@ impl Place {
 /// One connection. Calls made at the same time are sent one behind the other without waiting.
 pub struct Session {
     pub client: Client,
+    /// None where there is one server, or it does not tell.
+    pub lineage: Option<Lineage>,
     statements: Mutex<HashMap<String, Statement>>,
     /// What is not prepared yet is a defect.
     fixed: bool,
 }
 
 impl Session {
+    pub fn new(client: Client, lineage: Option<Lineage>) -> Session {
+        Session {
+            client,
+            lineage,
+            statements: Mutex::default(),
+            fixed: false,
+        }
+    }
+
     /// The statement, prepared when it is first used.
     pub async fn statement(&self, sql: &str) -> Result<Statement, Trouble> {
         if let Some(found) = self.statements.lock().get(sql) {

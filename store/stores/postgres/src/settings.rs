@@ -3,7 +3,7 @@
 use sengu_store::StoreError;
 use std::net::IpAddr;
 use std::time::Duration;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 /// A host that does not answer is given up after this.
 pub const CONNECT_MAX: Duration = Duration::from_secs(3);
@@ -21,7 +21,7 @@ pub const CONNECTIONS_MIN: u32 = 2;
 /// What `PostgresStore::open` needs to know.
 #[derive(Clone)]
 pub struct Settings {
-    /// `postgres://user@host:port/database?sslmode=..`; may hold a password.
+    /// `postgres://user@host:port/database?sslmode=..`, or several `host:port` with commas; may hold a password.
     pub url: String,
     /// Goes before the one in `url`.
     pub password: Option<String>,
@@ -62,21 +62,18 @@ fn unusable<T>(why: impl Into<String>) -> Result<T, Unusable> {
 }
 
 impl Settings {
-    /// Host, port and database, for people.
+    /// Hosts, ports and database, for people.
     pub fn place(&self) -> String {
         let Ok(config) = self.parse() else {
             return "an address that is none".to_owned();
         };
-        let ports = config.get_ports();
-        let hosts = config.get_hosts().iter().enumerate().map(|(n, host)| {
-            let port = ports.get(n).or(ports.first()).copied().unwrap_or(5432);
-            match host {
-                Host::Tcp(name) => format!("{name}:{port}"),
-                Host::Unix(path) => format!("{}:{port}", path.display()),
-            }
-        });
-        let hosts = hosts.collect::<Vec<_>>().join(",");
+        let hosts = labels(&config).join(",");
         format!("{hosts}/{}", config.get_dbname().unwrap_or_default())
+    }
+
+    /// Host and port of each server, for people.
+    pub fn labels(&self) -> Vec<String> {
+        self.parse().map(|c| labels(&c)).unwrap_or_default()
     }
 
     fn parse(&self) -> Result<tokio_postgres::Config, Unusable> {
@@ -93,7 +90,12 @@ impl Settings {
         let (place, query) = text.split_once('?').unwrap_or((text, ""));
         let query = query
             .replace("sslmode=verify-full", "sslmode=require")
-            .replace("sslmode=verify-ca", "sslmode=require");
+            .replace("sslmode=verify-ca", "sslmode=require")
+            // A word that the parser does not know for the same.
+            .replace(
+                "target_session_attrs=primary",
+                "target_session_attrs=read-write",
+            );
         // The parser's own error may repeat what it could not read.
         format!("{place}?{query}")
             .parse()
@@ -130,6 +132,10 @@ impl Settings {
         if config.get_hosts().is_empty() {
             return unusable("the address of the database names no host");
         }
+        // Of several only the one that takes writes is ever used, whatever else may be asked for.
+        if config.get_target_session_attrs() == TargetSessionAttrs::ReadOnly {
+            return unusable("sengu writes: target_session_attrs=read-write, or leave it out");
+        }
         let given = self
             .url
             .split_once('?')
@@ -147,9 +153,44 @@ impl Settings {
     }
 }
 
+/// Whether an address of a database holds a password, as far as it can be told.
+pub fn holds_password(url: &str) -> bool {
+    let settings = Settings {
+        url: url.to_owned(),
+        password: None,
+        ca_pem: None,
+        schema: String::new(),
+        connections_max: CONNECTIONS_MIN,
+    };
+    match settings.parse() {
+        Ok(config) => config.get_password().is_some(),
+        // It cannot be used, and may hold one all the same.
+        Err(_) => {
+            let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+            let user = rest.rsplit_once('@').map(|(user, _)| user);
+            user.is_some_and(|user| user.contains(':')) || rest.contains("password=")
+        }
+    }
+}
+
+fn labels(config: &tokio_postgres::Config) -> Vec<String> {
+    let ports = config.get_ports();
+    let hosts = config.get_hosts().iter().enumerate().map(|(n, host)| {
+        let port = ports.get(n).or(ports.first()).copied().unwrap_or(5432);
+        match host {
+            Host::Tcp(name) if name.contains(':') => format!("[{name}]:{port}"),
+            Host::Tcp(name) => format!("{name}:{port}"),
+            Host::Unix(path) => format!("{}:{port}", path.display()),
+        }
+    });
+    hosts.collect()
+}
+
 /// Plain connections go to this machine only.
 fn ssl_mode(config: &tokio_postgres::Config, given: bool) -> Result<SslMode, Unusable> {
-    let here = config.get_hosts().iter().all(is_here);
+    // A hostaddr goes before its host.
+    let addresses_here = config.get_hostaddrs().iter().all(IpAddr::is_loopback);
+    let here = addresses_here && config.get_hosts().iter().all(is_here);
     match config.get_ssl_mode() {
         SslMode::Require => Ok(SslMode::Require),
         SslMode::Disable if here => Ok(SslMode::Disable),
@@ -213,7 +254,16 @@ mod tests {
                 "postgres://a@127.0.0.1,db.example/x",
                 Some(SslMode::Require),
             ),
+            (
+                "postgres://a@127.0.0.1:1,[::1]:2/x?target_session_attrs=read-write",
+                Some(SslMode::Disable),
+            ),
+            (
+                "postgres://a@localhost/x?hostaddr=192.0.2.1",
+                Some(SslMode::Require),
+            ),
             ("postgres://a@db.example/x?sslmode=disable", None),
+            ("postgres://a@127.0.0.1,db.example/x?sslmode=disable", None),
             ("postgres://a@localhost.example/x?sslmode=disable", None),
         ];
         for (url, wanted) in cases {
@@ -233,6 +283,35 @@ mod tests {
         assert!(!format!("{error}{error:?}{odd:?}").contains("hunter2"));
         let good = settings("postgres://a:hunter2@127.0.0.1/x");
         assert_eq!(good.place(), "127.0.0.1:5432/x");
+    }
+
+    #[test]
+    fn a_password_is_seen_wherever_it_stands() {
+        let cases = [
+            ("postgres://a@h/x", false),
+            ("postgres://a:b@h/x", true),
+            ("postgres://a:b@h1:1,h2:2/x", true),
+            ("postgres://a@h1:1,h2:2/x", false),
+            ("postgres://a@h/x?password=b", true),
+            ("postgres://a:b@h:none/x", true),
+            ("postgres://a@h:none/x", false),
+            ("a:b@h", true),
+        ];
+        for (url, wanted) in cases {
+            assert_eq!(holds_password(url), wanted, "{url}");
+        }
+    }
+
+    #[test]
+    fn several_hosts_are_taken_apart() {
+        let several = settings("postgres://a@h1:1,h2,[::1]:3/x?target_session_attrs=primary");
+        assert_eq!(several.labels(), ["h1:1", "h2:5432", "[::1]:3"]);
+        assert_eq!(several.place(), "h1:1,h2:5432,[::1]:3/x");
+        assert!(several.config().is_ok());
+        for bad in ["read-only", "standby", "bogus"] {
+            let url = format!("postgres://a@h1,h2/x?target_session_attrs={bad}");
+            assert!(settings(&url).config().is_err(), "{bad}");
+        }
     }
 
     #[test]

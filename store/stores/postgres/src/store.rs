@@ -8,7 +8,7 @@ use crate::pool::{AWAY_MAX, Pool};
 use crate::session::Place;
 use crate::settings::{CONNECTIONS_MIN, Settings};
 use crate::writer::{self, BATCHES_WAITING_MAX, Message, Waiting, Work, Writer};
-use crate::{moving, read, schema};
+use crate::{moving, read, replication, schema};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _};
 use parking_lot::Mutex;
@@ -47,14 +47,13 @@ impl PostgresStore {
     pub async fn open(settings: Settings) -> Result<PostgresStore, StoreError> {
         let opened = async {
             let place = Arc::new(Place::new(&settings)?);
+            // The writer's statements need the tables, so those come first.
+            let prepared = prepare(&place).await?;
             let session = writer::connect(&place).await?;
-            Ok::<_, Trouble>((place, session))
+            Ok::<_, Trouble>((place, prepared, session))
         };
-        // The writer's statements need the tables, so those come first.
-        let place = Place::new(&settings).map_err(|e| e.for_caller("open the store"))?;
-        let prepared = prepare(&place).await;
-        let (engine, lacks) = prepared.map_err(|e| e.for_caller("open the store"))?;
-        let (place, session) = opened.await.map_err(|e| e.for_caller("open the store"))?;
+        let opened = opened.await.map_err(|e| e.for_caller("open the store"));
+        let (place, (engine, lacks), session) = opened?;
         let readers = settings.connections_max.max(CONNECTIONS_MIN) - 1;
         let (queue, waiting) = mpsc::channel(BATCHES_WAITING_MAX);
         tokio::spawn(Writer::new(place.clone(), session, waiting).run());
@@ -104,7 +103,8 @@ impl PostgresStore {
 async fn prepare(place: &Place) -> Result<(String, Vec<String>), Trouble> {
     let session = place.connect(crate::session::Role::Plain).await?;
     let sql = "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
-         current_setting('fsync'), current_setting('synchronous_commit')";
+         current_setting('fsync'), current_setting('synchronous_commit'), \
+         current_setting('synchronous_standby_names')";
     let rows = session.client.query(sql, &[]).await?;
     let Some(row) = rows.first() else {
         return Err(Trouble::Odd("the server does not say its version".into()));
@@ -126,6 +126,12 @@ async fn prepare(place: &Place) -> Result<(String, Vec<String>), Trouble> {
     }
     if synchronous == "off" {
         lacks.push("the last commits after a crash: synchronous_commit is off".to_owned());
+    }
+    let waits = replication::waits(&synchronous, row.try_get(4)?);
+    if place.servers.len() > 1
+        && let Err(why) = waits
+    {
+        lacks.push(format!("the last commits before a failover: {why}"));
     }
     let short = version.split(' ').next().unwrap_or_default();
     Ok((format!("PostgreSQL {short}"), lacks))

@@ -33,6 +33,8 @@ const PREPARE_MAX: Duration = Duration::from_secs(10);
 const FINISH_MAX: Duration = Duration::from_secs(35);
 /// How long the outcome of a commit is asked for when the database is away.
 const OUTCOME_MAX: Duration = Duration::from_secs(60);
+/// The mark of a transaction is in the database for longer than this.
+const MARK_KEPT_MIN: Duration = Duration::from_secs(12 * 3_600);
 
 pub type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -124,6 +126,10 @@ pub struct Writer {
     /// Streams that are committed.
     streams: HashMap<String, i32>,
     mark: Mark,
+    /// Number of the last transaction that is known to be committed, and when that was.
+    done: Option<(i64, Instant)>,
+    /// The database has lost that one: the process has in memory what the database does not have.
+    behind: bool,
 }
 
 /// Connects as a writer does.
@@ -152,6 +158,8 @@ impl Writer {
                 writer: random(),
                 number: 0,
             },
+            done: None,
+            behind: false,
         }
     }
 
@@ -299,6 +307,7 @@ impl Writer {
             Ok(()) => {
                 self.streams = std::mem::take(&mut prepared.streams);
                 self.session = Some(session);
+                self.is_done();
                 Outcome::Done(prepared.answers)
             }
             Err(trouble) => {
@@ -363,6 +372,7 @@ impl Writer {
         match limited(FINISH_MAX, done).await {
             Ok(()) => {
                 self.session = Some(session);
+                self.is_done();
                 Outcome::Done(rows)
             }
             Err(trouble) => match self.outcome(session, trouble).await {
@@ -389,7 +399,12 @@ impl Writer {
                 Ok::<bool, Trouble>(found)
             };
             match asked.await {
-                Ok(true) => return Outcome::Done(()),
+                Ok(true) => {
+                    self.is_done();
+                    return Outcome::Done(());
+                }
+                // What came before it is gone, and so is it.
+                Err(Trouble::Behind) => return Outcome::Undone(Trouble::Behind),
                 Ok(false) => return Outcome::Undone(trouble),
                 Err(why) if Instant::now() + backoff >= until => return Outcome::Unknown(why),
                 Err(why) => tracing::debug!(%why, "the outcome of a commit is still not known"),
@@ -416,17 +431,40 @@ impl Writer {
         }
     }
 
-    /// The connection, made anew when it was lost.
+    fn is_done(&mut self) {
+        self.done = Some((self.mark.number, Instant::now()));
+    }
+
+    /// The connection, made anew when it was lost. The server may then be another one.
     async fn session(&mut self, until: Instant) -> Result<Session, Trouble> {
-        if let Some(session) = self.session.take().filter(|s| !s.is_closed()) {
-            return Ok(session);
+        if self.behind {
+            return Err(Trouble::Behind);
         }
         let place = self.place.clone();
-        let connect = async move { connect(&place).await };
+        let kept = self.session.take();
+        if let Some(session) = kept.filter(|s| !s.is_closed() && place.is_current(s)) {
+            return Ok(session);
+        }
+        let mark = self.mark;
+        let connect = async move {
+            let session = connect(&place).await?;
+            let last = mark.last(&session).await?;
+            Ok((session, last))
+        };
         let made = self
             .meanwhile(tokio::time::timeout_at(until, connect))
             .await;
-        made.unwrap_or(Err(Trouble::Silent { limit: AWAY_MAX }))
+        let (session, last) = made.unwrap_or(Err(Trouble::Silent { limit: AWAY_MAX }))?;
+        self.behind = is_behind(last, self.done);
+        if self.behind {
+            tracing::error!(
+                last,
+                acknowledged = self.done.map(|(number, _)| number),
+                "the database has lost commits that it had acknowledged"
+            );
+            return Err(Trouble::Behind);
+        }
+        Ok(session)
     }
 
     /// Waits for `work`; meanwhile takes in what comes, and gives up what has waited too long.
@@ -469,6 +507,16 @@ impl Writer {
                 other => self.backlog.push_back(other),
             }
         }
+    }
+}
+
+/// Whether the transaction that was acknowledged last is gone.
+fn is_behind(last: Option<i64>, done: Option<(i64, Instant)>) -> bool {
+    match (last, done) {
+        (_, None) => false,
+        (Some(last), Some((number, _))) => last < number,
+        // Marks of those that have written nothing for a day are deleted.
+        (None, Some((_, at))) => at.elapsed() < MARK_KEPT_MIN,
     }
 }
 

@@ -101,7 +101,8 @@ impl Server {
         Server::start_with(options, |_| {})
     }
 
-    fn start_with(options: &[&str], prepare: impl FnOnce(&Path)) -> Server {
+    /// A folder and a free port.
+    fn prepare(options: &[&str]) -> Server {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         sweep();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -110,6 +111,20 @@ impl Server {
         if is_root() {
             run(Command::new("chown").arg("postgres").arg(&place));
         }
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = free.local_addr().expect("its address").port();
+        drop(free);
+        Server {
+            place,
+            port,
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+            child: Mutex::new(None),
+        }
+    }
+
+    fn start_with(options: &[&str], prepare: impl FnOnce(&Path)) -> Server {
+        let server = Server::prepare(options);
+        let place = &server.place;
         run(as_its_user("initdb")
             .args([
                 "-A",
@@ -124,20 +139,42 @@ impl Server {
             ])
             .arg(place.join("data")));
         // One user must give a password; the others are let in.
-        let rules = "host all guarded all scram-sha-256\nhost all all all trust\n";
+        let rules = "host all guarded all scram-sha-256\nhost all,replication all all trust\n";
         std::fs::write(place.join("data/pg_hba.conf"), rules).expect("rules");
         prepare(&place.join("data"));
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("its address").port();
-        drop(free);
-        let server = Server {
-            place,
-            port,
-            options: options.iter().map(|option| (*option).to_owned()).collect(),
-            child: Mutex::new(None),
-        };
         server.resume();
         server
+    }
+
+    /// A standby of this server, which reads and follows it.
+    pub fn standby(&self) -> Server {
+        let standby = Server::prepare(&[]);
+        run(as_its_user("pg_basebackup")
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .args(["-U", "postgres", "-X", "stream", "-c", "fast", "-R"])
+            .args(["--no-sync", "-D"])
+            .arg(standby.place.join("data")));
+        standby.resume();
+        standby
+    }
+
+    /// Makes a standby the primary.
+    pub fn promote(&self) {
+        run(as_its_user("pg_ctl")
+            .args(["promote", "-w", "-t", "60", "-D"])
+            .arg(self.place.join("data")));
+    }
+
+    /// Changes the configuration of the running server.
+    pub async fn set(&self, key: &str, value: &str) {
+        self.sql(&format!("ALTER SYSTEM SET {key} = '{value}'"))
+            .await;
+        self.sql("SELECT pg_reload_conf()").await;
+        let until = Instant::now() + LIMIT;
+        while self.sql(&format!("SHOW {key}")).await != [value] {
+            assert!(Instant::now() < until, "{key} is {value}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Starts the program on the data that is there.
@@ -164,7 +201,7 @@ impl Server {
             let mut child = spawn(command);
             while child.try_wait().expect("its state").is_none() {
                 let log = std::fs::read_to_string(self.place.join("log")).unwrap_or_default();
-                if log.contains("ready to accept connections") {
+                if log.contains("ready to accept") {
                     *self.child.lock().expect("no panic") = Some(child);
                     return;
                 }
