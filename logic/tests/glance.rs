@@ -62,6 +62,12 @@ async fn the_overview_counts_what_changed_and_those_who_look_share_it() {
     assert_eq!(seen["targets"]["unreachable"], 1);
     assert_eq!(seen["targets"]["failing"], 1);
     assert_eq!(seen["targets"]["byKind"][0]["quarantined"], 1);
+    for selector in ["failing", "quarantined"] {
+        let path = format!("/v1/records/Target?selector={selector}%3Dtrue");
+        let found = get(&bench.logic, &path).await;
+        assert_eq!(found["items"].as_array().unwrap().len(), 1, "{found}");
+        assert_eq!(found["items"][0]["metadata"]["name"], "t1");
+    }
     assert_eq!(seen["history"]["ended"][119], 2);
     assert_eq!(seen["history"]["notDone"][119], 1);
     // Many who ask at once are told the same.

@@ -98,3 +98,14 @@ job('why a task waits is one sentence, and its link leads to what holds the targ
   })
   await target.getByText('Nothing is in hand and nothing waits.').waitFor()
 })
+
+job('the overview leads to the targets that are in maintenance', {}, async (browser) => {
+  const path = '/v1/records/Target/echo-0005'
+  const record = await api('GET', path)
+  const put = await api('PUT', path, { ...record, spec: { ...record.spec, maintenance: 'new fans' } })
+  const page = await open(browser, '/')
+  await page.getByRole('link', { name: /^1\D*maintenance/ }).click()
+  await page.getByRole('grid').getByText('echo-0005', { exact: true }).waitFor()
+  await page.getByText('1 row', { exact: true }).waitFor()
+  await api('PUT', path, { ...record, metadata: put.metadata })
+})
