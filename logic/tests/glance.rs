@@ -115,7 +115,22 @@ async fn the_overview_shows_runs_and_what_is_wrong() {
     assert_eq!(seen["tasks"]["sent"], 2);
     let trouble = &seen["trouble"][0];
     assert_eq!(trouble["level"], "error");
-    assert!(trouble["text"].as_str().unwrap().contains("zone elsewhere"));
+    let text = "zone elsewhere has 1 targets and no execution environment";
+    assert_eq!(trouble["text"], text);
+    assert_eq!(trouble["code"], "zoneEmpty");
+    assert_eq!(
+        trouble["facts"],
+        json!({"zone": "elsewhere", "targets": "1"})
+    );
+    // A program reads the same of a task that waits.
+    let task = bench.create("set", &["far"]).await[0];
+    let why = get(&bench.logic, &format!("/v1/why/task/{task}")).await;
+    assert_eq!(
+        why["sentence"],
+        "No execution environment is in zone elsewhere."
+    );
+    assert_eq!(why["code"], "taskNoWee");
+    assert_eq!(why["facts"], json!({"zone": "elsewhere"}));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
