@@ -9,9 +9,31 @@ use sengu_model::task::TaskView;
 use sengu_model::wire::envelope::WeeAnnouncement;
 use sengu_model::{Selector, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-/// What a WEE says when it has such a worker.
-const CAN: &str = "can run it";
+/// Whether an execution environment can run a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    Can,
+    Drained,
+    Cordoned,
+    /// It does not have this version.
+    Lacks,
+    /// In its own words.
+    Broken(String),
+}
+
+impl fmt::Display for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Readiness::Can => "can run it",
+            Readiness::Drained => "it is drained",
+            Readiness::Cordoned => "it is cordoned",
+            Readiness::Lacks => "it does not have this version",
+            Readiness::Broken(why) => why,
+        })
+    }
+}
 
 impl Logic {
     /// # Errors
@@ -62,11 +84,15 @@ impl Logic {
                 let catalog = self.shared.catalog.read().clone();
                 let found = catalog.version(&task.kind, &version);
                 chosen.digest = found.map(|k| k.offer.digest.clone());
+                let mut wees = BTreeMap::new();
                 if let Some(target) = &target {
-                    chosen.wees = self.wees_for(&target.zone, &task.kind, &version);
+                    wees = self.wees_for(&target.zone, &task.kind, &version);
                 }
+                let can = wees.values().any(|w| *w == Readiness::Can);
+                let words = wees.into_iter().map(|(wee, w)| (wee, w.to_string()));
+                chosen.wees = words.collect();
                 chosen.version = Some(version);
-                chosen.why = match chosen.wees.values().any(|w| w == CAN) {
+                chosen.why = match can {
                     true => why,
                     false => {
                         format!("{why}; but no execution environment of the zone can run it now")
@@ -120,7 +146,7 @@ impl Logic {
         zone: &str,
         kind: &str,
         version: &str,
-    ) -> BTreeMap<String, String> {
+    ) -> BTreeMap<String, Readiness> {
         let wees = self.shared.wees.read();
         let in_zone = wees.values().filter(|wee| wee.zone == zone);
         in_zone
@@ -129,22 +155,22 @@ impl Logic {
     }
 }
 
-fn stands(wee: &WeeAnnouncement, kind: &str, version: &str) -> String {
+fn stands(wee: &WeeAnnouncement, kind: &str, version: &str) -> Readiness {
     if wee.spec.drained {
-        return "it is drained".to_owned();
+        return Readiness::Drained;
     }
     if wee.spec.cordoned {
-        return "it is cordoned".to_owned();
+        return Readiness::Cordoned;
     }
     let pool = wee
         .pools
         .iter()
         .find(|p| p.kind == kind && p.version == version);
     match pool {
-        None => "it does not have this version".to_owned(),
+        None => Readiness::Lacks,
         Some(pool) => match &pool.broken {
-            Some(why) => why.chars().take(300).collect(),
-            None => CAN.to_owned(),
+            Some(why) => Readiness::Broken(why.chars().take(300).collect()),
+            None => Readiness::Can,
         },
     }
 }

@@ -135,6 +135,10 @@ pub fn reason_word(code: &str) -> &'static str {
     }
 }
 
+fn yes_no(is: bool) -> &'static str {
+    if is { "true" } else { "false" }
+}
+
 impl Target {
     /// Takes a committed record apart.
     pub fn new(record: &Record, spec: &TargetSpec, texts: &Texts) -> Target {
@@ -184,13 +188,9 @@ impl Target {
                 };
                 return Some(Cow::Borrowed(word));
             }
-            "quarantined" => {
-                return Some(Cow::Borrowed(if live.quarantine.is_some() {
-                    "true"
-                } else {
-                    "false"
-                }));
-            }
+            "quarantined" => return Some(Cow::Borrowed(yes_no(live.quarantine.is_some()))),
+            "maintenance" => return Some(Cow::Borrowed(yes_no(self.maintenance.is_some()))),
+            "failing" => return Some(Cow::Borrowed(yes_no(live.failing))),
             _ => {}
         }
         live.facts

@@ -21,6 +21,7 @@ pub mod planted;
 mod records;
 pub mod releases;
 pub mod rollout;
+mod saying;
 mod service;
 mod session;
 mod tasks;

@@ -4,12 +4,14 @@ use crate::clock;
 use crate::core::Logic;
 use crate::dispatch::lanes::{Blocked, Stage};
 use crate::dispatch::{Input, Standing};
+use crate::explain::Readiness;
 use crate::inventory::{Reachable, Target};
 use crate::records::{not_found, store_problem};
+use crate::saying::{Say, Saying};
 use sengu_model::kinds::{RunPhase, RunStatus};
 use sengu_model::problem::Problem;
 use sengu_model::task::{TaskState, TaskView};
-use sengu_model::{Outcome, TaskId, limits};
+use sengu_model::{Outcome, TaskId, Time, limits};
 use sengu_store::TaskQuery;
 use serde::Serialize;
 
@@ -19,6 +21,9 @@ use serde::Serialize;
 pub struct Why {
     pub object: String,
     pub sentence: String,
+    /// The same as data.
+    #[serde(flatten)]
+    pub saying: Saying,
     /// What else bears on it, one line each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<String>,
@@ -27,10 +32,11 @@ pub struct Why {
     pub holder: Option<String>,
 }
 
-fn answer(object: String, sentence: impl Into<String>) -> Why {
+fn answer(object: String, say: Say) -> Why {
     Why {
         object,
-        sentence: sentence.into(),
+        sentence: say.text(),
+        saying: say.into(),
         details: Vec::new(),
         holder: None,
     }
@@ -43,7 +49,7 @@ impl Logic {
         let task = self.task(id).await?;
         let object = format!("task/{id}");
         if let Some(ending) = &task.ending {
-            let mut why = answer(object, ended_sentence(&task, &ending.outcome));
+            let mut why = answer(object, ended(&task, &ending.outcome));
             why.details.clone_from(&ending.history);
             if let (Some(wee), Some(instance)) = (&ending.wee, &ending.instance) {
                 why.details.push(format!("run by {instance} in {wee}"));
@@ -52,17 +58,11 @@ impl Logic {
         }
         if task.state == TaskState::Held {
             let run = task.run.map(|r| r.to_string()).unwrap_or_default();
-            return Ok(answer(
-                object,
-                format!("It is held: its batch of run {run} has not begun."),
-            ));
+            return Ok(answer(object, Say::TaskHeld { run }));
         }
         let mut why = match self.dispatch.standing(id).await {
             Some(standing) => self.why_standing(object, &task, &standing),
-            None => answer(
-                object,
-                "It waits in the store behind the tasks that were created before it.",
-            ),
+            None => answer(object, Say::TaskInStore),
         };
         let target = self.shared.inventory.read().target(&task.target).cloned();
         if let Some(target) = target {
@@ -72,79 +72,25 @@ impl Logic {
     }
 
     fn why_standing(&self, object: String, task: &TaskView, standing: &Standing) -> Why {
-        let now = clock::now();
-        let wait_s = |until: sengu_model::Time| until.ms_since(now).div_ceil(1000);
-        let probing = if standing.probing {
-            " It is a probe for an attempt that was lost."
-        } else {
-            ""
-        };
-        let mut why = match standing.stage {
-            Stage::Started { at } => answer(
-                object,
-                format!(
-                    "It is being done by {} since {at}; its lease runs for another {} s.{probing}",
-                    standing.wee.as_deref().unwrap_or("a worker"),
-                    wait_s(standing.lease_until)
-                ),
-            ),
-            Stage::Sent { at } => answer(
-                object,
-                format!(
-                    "It was sent at {at} and no execution environment has reported it started.{probing}"
-                ),
-            ),
-            Stage::Sending => answer(object, "It is being sent."),
-            Stage::Settling => answer(object, "It has ended; the outcome is being made durable."),
-            Stage::Waiting => match &standing.blocked {
-                Blocked::Holder(holder) => {
-                    let mut why = answer(
-                        object,
-                        format!(
-                            "Target {} is held by {holder}: changes of one target run one at a time.",
-                            task.target
-                        ),
-                    );
-                    why.holder = Some(holder.to_string());
-                    why
+        let say = match standing.stage {
+            Stage::Started { at } => begun(standing, at),
+            Stage::Sent { at } => {
+                let at = at.to_string();
+                match standing.probing {
+                    true => Say::TaskSentProbe { at },
+                    false => Say::TaskSent { at },
                 }
-                Blocked::Behind(first) => {
-                    let mut why = answer(
-                        object,
-                        format!(
-                            "{first} comes first: changes of target {} run in order.",
-                            task.target
-                        ),
-                    );
-                    why.holder = Some(first.to_string());
-                    why
-                }
-                Blocked::Sessions(sessions) => answer(
-                    object,
-                    format!(
-                        "Target {} bears {sessions} sessions and all are in use.",
-                        task.target
-                    ),
-                ),
-                Blocked::Until(at) => answer(
-                    object,
-                    format!(
-                        "It waits until {at} ({} s): {}.",
-                        wait_s(*at),
-                        rest_reason(standing)
-                    ),
-                ),
-                Blocked::Window { window: 0, .. } => answer(object, self.no_worker(task, standing)),
-                Blocked::Window { in_flight, window } => answer(
-                    object,
-                    format!(
-                        "All room for {} is in use: {in_flight} tasks are out of a window of {window}.",
-                        task.kind
-                    ),
-                ),
-                Blocked::No => answer(object, "Nothing is in its way; it goes out now."),
-            },
+            }
+            Stage::Sending => Say::TaskSending,
+            Stage::Settling => Say::TaskSettling,
+            Stage::Waiting => self.waiting(task, standing),
         };
+        let mut why = answer(object, say);
+        if let (Stage::Waiting, Blocked::Holder(other) | Blocked::Behind(other)) =
+            (standing.stage, &standing.blocked)
+        {
+            why.holder = Some(other.to_string());
+        }
         why.details.extend(standing.history.clone());
         let (queue, in_flight, window) = &standing.queue;
         why.details
@@ -152,25 +98,61 @@ impl Logic {
         why
     }
 
+    fn waiting(&self, task: &TaskView, standing: &Standing) -> Say {
+        let target = task.target.clone();
+        match &standing.blocked {
+            Blocked::Holder(holder) => Say::TaskTargetHeld {
+                target,
+                holder: holder.to_string(),
+            },
+            Blocked::Behind(first) => Say::TaskBehind {
+                first: first.to_string(),
+                target,
+            },
+            Blocked::Sessions(sessions) => Say::TaskSessions {
+                target,
+                sessions: sessions.to_string(),
+            },
+            Blocked::Until(at) => {
+                let (until, seconds) = (at.to_string(), seconds_to(*at));
+                match standing.history.last() {
+                    Some(last) => Say::TaskRestsAfter {
+                        until,
+                        seconds,
+                        message: last.clone(),
+                    },
+                    None => Say::TaskRests { until, seconds },
+                }
+            }
+            Blocked::Window { window: 0, .. } => self.no_worker(task, standing),
+            Blocked::Window { in_flight, window } => Say::TaskNoRoom {
+                kind: task.kind.clone(),
+                out: in_flight.to_string(),
+                window: window.to_string(),
+            },
+            Blocked::No => Say::TaskGoes,
+        }
+    }
+
     /// Why there is nobody to do a task of this kind.
-    fn no_worker(&self, task: &TaskView, standing: &Standing) -> String {
+    fn no_worker(&self, task: &TaskView, standing: &Standing) -> Say {
         let (version, _) = match &standing.choice {
             Ok(choice) => choice,
-            Err(why) => return format!("No version of its worker can do it: {why}."),
+            Err(why) => return Say::TaskNoVersion { why: why.clone() },
         };
         let target = self.shared.inventory.read().target(&task.target).cloned();
         let zone = target.map_or_else(String::new, |t| t.zone.to_string());
         let wees = self.wees_for(&zone, &task.kind, version);
         let worker = format!("{}@{version}", task.kind);
-        match wees.iter().next() {
-            None => format!("No execution environment is in zone {zone}."),
-            Some((wee, why)) if wees.len() == 1 => format!(
-                "The only execution environment of zone {zone} cannot run {worker}: {wee}: {why}."
-            ),
-            Some((wee, why)) => format!(
-                "None of {} execution environments of zone {zone} can run {worker}; {wee}: {why}.",
-                wees.len()
-            ),
+        let count = wees.len();
+        if count == 0 {
+            return Say::TaskNoWee { zone };
+        }
+        let mut wees = wees.into_iter();
+        match wees.find(|(_, readiness)| *readiness != Readiness::Can) {
+            Some((wee, readiness)) => cannot(count, zone, worker, wee, readiness),
+            // Between the word of one that has it ready and the window that follows from it.
+            None => Say::TaskGoes,
         }
     }
 
@@ -190,33 +172,40 @@ impl Logic {
             let live = target.live.lock();
             (live.quarantine.clone(), live.reachable.clone())
         };
-        let mut why = if let Some(q) = quarantine {
-            answer(
-                object,
-                format!(
-                    "It is quarantined since {} because of {}: {} - nothing is sent until its record or secret is changed, or: sengu uncordon target/{name}",
-                    q.since, q.reason, q.message
-                ),
-            )
+        let say = if let Some(q) = quarantine {
+            Say::TargetQuarantined {
+                since: q.since.to_string(),
+                reason: q.reason,
+                message: q.message,
+                target: name.to_owned(),
+            }
         } else if let Some(reason) = &target.maintenance {
-            answer(object, format!("It is in maintenance: {reason}."))
+            Say::TargetMaintenance {
+                message: reason.to_string(),
+            }
         } else if let Reachable::No {
             since,
             reason,
             message,
         } = reachable
         {
-            answer(
-                object,
-                format!("It has not answered since {since} ({reason}): {message}"),
-            )
+            Say::TargetUnreachable {
+                since: since.to_string(),
+                reason: reason.to_owned(),
+                message: message.into(),
+            }
         } else if let Some(holder) = holder {
-            answer(object, format!("It is held by {holder}."))
+            Say::TargetHeld {
+                holder: holder.to_string(),
+            }
         } else if waiting > 0 {
-            answer(object, format!("{waiting} tasks wait for it."))
+            Say::TargetAwaited {
+                waiting: waiting.to_string(),
+            }
         } else {
-            answer(object, "Nothing waits for it.")
+            Say::TargetFree
         };
+        let mut why = answer(object, say);
         why.holder = holder.map(|h| h.to_string());
         why.details.push(format!(
             "lane: {in_hand} in hand, {waiting} waiting in memory"
@@ -238,40 +227,7 @@ impl Logic {
         })?;
         let counts = status.counts;
         let bad = counts.failed + counts.unknown + counts.expired;
-        let mut why = match status.phase {
-            RunPhase::Running => answer(
-                object,
-                format!(
-                    "Batch {} of {} is in hand: {} tasks are out, {} wait, {} are held for later batches.",
-                    status.batch, status.batches, counts.active, counts.waiting, counts.held
-                ),
-            ),
-            RunPhase::Paused => answer(
-                object,
-                format!(
-                    "It is paused: {} tasks are out and end, {} wait and {} are held until: sengu resume run/{name}",
-                    counts.active, counts.waiting, counts.held
-                ),
-            ),
-            RunPhase::Cancelling | RunPhase::Stopping => answer(
-                object,
-                format!(
-                    "{}; {} tasks in hand are still ending.",
-                    status.message,
-                    counts.active + counts.waiting
-                ),
-            ),
-            RunPhase::Succeeded => {
-                answer(object, format!("All {} targets are done.", status.targets))
-            }
-            RunPhase::Failed | RunPhase::Cancelled => answer(
-                object,
-                format!(
-                    "{} of {} targets are done; {}. The rest: sengu retry run/{name}",
-                    counts.done, status.targets, status.message
-                ),
-            ),
-        };
+        let mut why = answer(object, run_stands(name, &status));
         if let Some(budget) = status.max_fail {
             why.details
                 .push(format!("failure budget: {bad} of {budget} used"));
@@ -315,7 +271,7 @@ impl Logic {
             for stored in failed {
                 let task = crate::tasks::view(&stored, None);
                 if let Some(ending) = &task.ending {
-                    let sentence = ended_sentence(&task, &ending.outcome);
+                    let sentence = ended(&task, &ending.outcome).text();
                     why.details.push(format!("{}: {sentence}", task.target));
                 }
             }
@@ -324,10 +280,107 @@ impl Logic {
     }
 }
 
-fn rest_reason(standing: &Standing) -> String {
-    match standing.history.last() {
-        Some(last) => format!("after {last}"),
-        None => "its target's rate or rest".to_owned(),
+fn seconds_to(until: Time) -> String {
+    until.ms_since(clock::now()).div_ceil(1000).to_string()
+}
+
+fn begun(standing: &Standing, at: Time) -> Say {
+    let (since, seconds) = (at.to_string(), seconds_to(standing.lease_until));
+    match (standing.wee.clone(), standing.probing) {
+        (Some(wee), false) => Say::TaskBegun {
+            wee,
+            since,
+            seconds,
+        },
+        (Some(wee), true) => Say::TaskBegunProbe {
+            wee,
+            since,
+            seconds,
+        },
+        (None, false) => Say::TaskBegunSomewhere { since, seconds },
+        (None, true) => Say::TaskBegunSomewhereProbe { since, seconds },
+    }
+}
+
+/// None of the zone's execution environments can run it, and why one of them cannot.
+fn cannot(count: usize, zone: String, worker: String, wee: String, readiness: Readiness) -> Say {
+    let wees = count.to_string();
+    match (count, readiness) {
+        (1, Readiness::Drained) => Say::TaskOnlyWeeDrained { zone, worker, wee },
+        (1, Readiness::Cordoned) => Say::TaskOnlyWeeCordoned { zone, worker, wee },
+        (1, Readiness::Broken(message)) => Say::TaskOnlyWeeBroken {
+            zone,
+            worker,
+            wee,
+            message,
+        },
+        (1, Readiness::Lacks) => Say::TaskOnlyWeeLacks { zone, worker, wee },
+        (_, Readiness::Drained) => Say::TaskWeeDrained {
+            wees,
+            zone,
+            worker,
+            wee,
+        },
+        (_, Readiness::Cordoned) => Say::TaskWeeCordoned {
+            wees,
+            zone,
+            worker,
+            wee,
+        },
+        (_, Readiness::Broken(message)) => Say::TaskWeeBroken {
+            wees,
+            zone,
+            worker,
+            wee,
+            message,
+        },
+        (_, Readiness::Lacks) => Say::TaskWeeLacks {
+            wees,
+            zone,
+            worker,
+            wee,
+        },
+        (_, Readiness::Can) => Say::TaskGoes,
+    }
+}
+
+fn run_stands(name: &str, status: &RunStatus) -> Say {
+    let counts = &status.counts;
+    let (out, waiting, held) = (
+        counts.active.to_string(),
+        counts.waiting.to_string(),
+        counts.held.to_string(),
+    );
+    let (message, run, targets) = (
+        status.message.clone(),
+        name.to_owned(),
+        status.targets.to_string(),
+    );
+    match status.phase {
+        RunPhase::Running => Say::RunInHand {
+            batch: status.batch.to_string(),
+            batches: status.batches.to_string(),
+            out,
+            waiting,
+            held,
+        },
+        RunPhase::Paused => Say::RunPaused {
+            out,
+            waiting,
+            held,
+            run,
+        },
+        RunPhase::Cancelling | RunPhase::Stopping => Say::RunEnding {
+            message,
+            out: (counts.active + counts.waiting).to_string(),
+        },
+        RunPhase::Succeeded => Say::RunSucceeded { targets },
+        RunPhase::Failed | RunPhase::Cancelled => Say::RunEnded {
+            done: counts.done.to_string(),
+            targets,
+            message,
+            run,
+        },
     }
 }
 
@@ -353,21 +406,38 @@ fn target_details(target: &Target) -> Vec<String> {
     details
 }
 
-fn ended_sentence(task: &TaskView, outcome: &Outcome) -> String {
-    let attempts = match task.attempt {
-        0 | 1 => String::new(),
-        n => format!(" after {n} attempts of at most {}", limits::ATTEMPTS_MAX),
-    };
+fn ended(task: &TaskView, outcome: &Outcome) -> Say {
+    let after = task.attempt > 1;
+    let (attempts, most) = (task.attempt.to_string(), limits::ATTEMPTS_MAX.to_string());
     match outcome {
-        Outcome::Done(done) if done.changed => {
-            format!("It is done and changed the target{attempts}.")
+        Outcome::Done(done) if done.changed && after => Say::TaskChangedAfter { attempts, most },
+        Outcome::Done(done) if done.changed => Say::TaskChanged,
+        Outcome::Done(_) if after => Say::TaskDoneAfter { attempts, most },
+        Outcome::Done(_) => Say::TaskDone,
+        Outcome::Failed(f) => {
+            let (failure, message) = (f.code.to_string(), f.message.clone());
+            match after {
+                true => Say::TaskFailedAfter {
+                    attempts,
+                    most,
+                    failure,
+                    message,
+                },
+                false => Say::TaskFailed { failure, message },
+            }
         }
-        Outcome::Done(_) => format!("It is done; nothing had to be changed{attempts}."),
-        Outcome::Failed(f) => format!("It failed{attempts} ({}): {}", f.code, f.message),
-        Outcome::Unknown { why } => format!(
-            "Nobody knows whether it took effect{attempts}: {why}. Look at the target, then decide; sengu will not repeat it by itself."
-        ),
-        Outcome::Cancelled { why } => format!("It was cancelled: {why}."),
-        Outcome::Expired { why } => format!("It was never begun: {why}."),
+        Outcome::Unknown { why } => {
+            let why = why.clone();
+            match after {
+                true => Say::TaskUnknownAfter {
+                    attempts,
+                    most,
+                    why,
+                },
+                false => Say::TaskUnknown { why },
+            }
+        }
+        Outcome::Cancelled { why } => Say::TaskCancelled { why: why.clone() },
+        Outcome::Expired { why } => Say::TaskExpired { why: why.clone() },
     }
 }

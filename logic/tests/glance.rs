@@ -62,6 +62,12 @@ async fn the_overview_counts_what_changed_and_those_who_look_share_it() {
     assert_eq!(seen["targets"]["unreachable"], 1);
     assert_eq!(seen["targets"]["failing"], 1);
     assert_eq!(seen["targets"]["byKind"][0]["quarantined"], 1);
+    for selector in ["failing", "quarantined"] {
+        let path = format!("/v1/records/Target?selector={selector}%3Dtrue");
+        let found = get(&bench.logic, &path).await;
+        assert_eq!(found["items"].as_array().unwrap().len(), 1, "{found}");
+        assert_eq!(found["items"][0]["metadata"]["name"], "t1");
+    }
     assert_eq!(seen["history"]["ended"][119], 2);
     assert_eq!(seen["history"]["notDone"][119], 1);
     // Many who ask at once are told the same.
@@ -109,7 +115,22 @@ async fn the_overview_shows_runs_and_what_is_wrong() {
     assert_eq!(seen["tasks"]["sent"], 2);
     let trouble = &seen["trouble"][0];
     assert_eq!(trouble["level"], "error");
-    assert!(trouble["text"].as_str().unwrap().contains("zone elsewhere"));
+    let text = "zone elsewhere has 1 targets and no execution environment";
+    assert_eq!(trouble["text"], text);
+    assert_eq!(trouble["code"], "zoneEmpty");
+    assert_eq!(
+        trouble["facts"],
+        json!({"zone": "elsewhere", "targets": "1"})
+    );
+    // A program reads the same of a task that waits.
+    let task = bench.create("set", &["far"]).await[0];
+    let why = get(&bench.logic, &format!("/v1/why/task/{task}")).await;
+    assert_eq!(
+        why["sentence"],
+        "No execution environment is in zone elsewhere."
+    );
+    assert_eq!(why["code"], "taskNoWee");
+    assert_eq!(why["facts"], json!({"zone": "elsewhere"}));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

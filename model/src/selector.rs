@@ -1,7 +1,7 @@
 //! Selectors: which targets. `site=tyo1,rack in (r1,r2),vendor!=Contoso,firmware<2.0,!retired,name~bmc-*`
 //!
-//! Terms are joined by commas and all must hold. A key is a label, a field (`name`, `kind`, `zone`, `reachable`) or an
-//! observed fact, looked up in that order. `<` and kin compare as versions: number by number, then text by text.
+//! Terms are joined by commas and all must hold. A key is a label, a field (`name`, `kind`, `zone`, `reachable`,
+//! ...) or an observed fact, looked up in that order. `<` and kin compare as versions: number by number, then text by text.
 
 use std::{borrow::Cow, cmp::Ordering, fmt, str::FromStr};
 

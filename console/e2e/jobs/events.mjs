@@ -56,8 +56,6 @@ job('what happens appears by itself, and the audit says later who did it, when a
 })
 
 job('the system says what it runs on, what it may use and what it is made of', {}, async (browser) => {
-  // No store is being moved.
-  browser.meant.push(/status of 404 .*store\/move/)
   const page = await open(browser, '/system')
   const { version } = await api('GET', '/v1/version')
   await page.getByText(version).first().waitFor()

@@ -98,3 +98,24 @@ job('why a task waits is one sentence, and its link leads to what holds the targ
   })
   await target.getByText('Nothing is in hand and nothing waits.').waitFor()
 })
+
+job('why a task waits is said in Japanese, with the names in it as they are', { look: { language: 'ja' } }, async (browser) => {
+  const holder = await startTask('echo-0004', 'once', { sleep_ms: 50_000 })
+  const waiting = await startTask('echo-0004', 'noop')
+  const page = await open(browser, `/tasks/${waiting}`)
+  await page.getByText(`ターゲット echo-0004 は ${holder} が占有しています。`).waitFor()
+  for (const id of [waiting, holder]) await api('POST', `/v1/tasks/${id}/cancel`)
+  await page.getByText('取り消されました').waitFor()
+  await until('the holder has ended', async () => (await api('GET', `/v1/tasks/${holder}?wait=1s`)).state === 'ended')
+})
+
+job('the overview leads to the targets that are in maintenance', {}, async (browser) => {
+  const path = '/v1/records/Target/echo-0005'
+  const record = await api('GET', path)
+  const put = await api('PUT', path, { ...record, spec: { ...record.spec, maintenance: 'new fans' } })
+  const page = await open(browser, '/')
+  await page.getByRole('link', { name: /^1\D*maintenance/ }).click()
+  await page.getByRole('grid').getByText('echo-0005', { exact: true }).waitFor()
+  await page.getByText('1 row', { exact: true }).waitFor()
+  await api('PUT', path, { ...record, metadata: put.metadata })
+})

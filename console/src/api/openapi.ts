@@ -1155,7 +1155,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The move that is on, or the last one since sengu was started. */
+        /** The move that is on, or the last one since sengu was started; `{"state":"none"}` when there was none. */
         get: {
             parameters: {
                 query?: never;
@@ -1170,7 +1170,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        "application/json": components["schemas"]["MoveStatus"];
+                        "application/json": components["schemas"]["LastMove"];
                     };
                 };
             };
@@ -2324,6 +2324,8 @@ export interface components {
         KindCounts: components["schemas"]["TargetCounts"] & {
             kind: string;
         };
+        /** @description The move that is on or was the last one; or that there was none. */
+        LastMove: components["schemas"]["MoveStatus"] | components["schemas"]["NoMove"];
         /** @enum {string} */
         Level: "error" | "warn";
         /** @description One limit of this version. */
@@ -2386,6 +2388,8 @@ export interface components {
         MoveRequest: {
             to: components["schemas"]["MoveTo"];
         };
+        /** @enum {string} */
+        MoveState: "running" | "moved" | "failed" | "cancelled";
         MoveStatus: {
             beganAt: string;
             /**
@@ -2417,8 +2421,7 @@ export interface components {
             pauses: number;
             /** @description `preparing`, `copying`, `catchingUp`, `images`, `verifying`, `changingOver` or `moved`. */
             phase: string;
-            /** @description `running`, `moved`, `failed` or `cancelled`. */
-            state: string;
+            state: components["schemas"]["MoveState"];
             to: string;
             /** @description Why the last change-over was undone. */
             undone?: string | null;
@@ -2440,6 +2443,12 @@ export interface components {
             expiresAt: components["schemas"]["Time"];
             role: components["schemas"]["Role"];
         };
+        /** @description No move was begun since sengu started. */
+        NoMove: {
+            state: components["schemas"]["NoMoveState"];
+        };
+        /** @enum {string} */
+        NoMoveState: "none";
         /**
          * @description Where an image is to be had.
          * @enum {string}
@@ -3183,6 +3192,19 @@ export interface components {
              */
             tasks: number;
         };
+        /** @description A sentence without its words. */
+        Saying: {
+            code: components["schemas"]["SayingCode"];
+            /** @description What fills the places of the sentence. `since`, `at` and `until` are times, RFC 3339. */
+            facts: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * @description What is said. More may come with a later version; the text beside it says the same in English.
+         * @enum {string}
+         */
+        SayingCode: "taskHeld" | "taskInStore" | "taskBegun" | "taskBegunProbe" | "taskBegunSomewhere" | "taskBegunSomewhereProbe" | "taskSent" | "taskSentProbe" | "taskSending" | "taskSettling" | "taskGoes" | "taskTargetHeld" | "taskBehind" | "taskSessions" | "taskRests" | "taskRestsAfter" | "taskNoRoom" | "taskNoVersion" | "taskNoWee" | "taskOnlyWeeDrained" | "taskOnlyWeeCordoned" | "taskOnlyWeeLacks" | "taskOnlyWeeBroken" | "taskWeeDrained" | "taskWeeCordoned" | "taskWeeLacks" | "taskWeeBroken" | "taskChanged" | "taskChangedAfter" | "taskDone" | "taskDoneAfter" | "taskFailed" | "taskFailedAfter" | "taskUnknown" | "taskUnknownAfter" | "taskCancelled" | "taskExpired" | "targetQuarantined" | "targetMaintenance" | "targetUnreachable" | "targetHeld" | "targetAwaited" | "targetFree" | "runInHand" | "runPaused" | "runEnding" | "runSucceeded" | "runEnded" | "slowInHand" | "slowInHandSomewhere" | "slowNotBegun" | "slowNoWee" | "slowNoRoom" | "slowTargetHeld" | "slowBehind" | "slowSessions" | "slowRests" | "slowGoes" | "storeSilent" | "storeSlow" | "interconnectAway" | "interconnectBlocked" | "workerBroken" | "weeSilent" | "zoneEmpty";
         Session: {
             by: components["schemas"]["By"];
             expiresAt?: components["schemas"]["Time"] | null;
@@ -3230,7 +3252,7 @@ export interface components {
         /** @description a count such as 20 or a percentage such as 10% */
         Share: string;
         /** @description A task that takes longer than expected. */
-        SlowTask: {
+        SlowTask: components["schemas"]["Saying"] & {
             action: string;
             /** Format: int64 */
             expectedMs: number;
@@ -3482,7 +3504,7 @@ export interface components {
              */
             waiting: number;
         };
-        Trouble: {
+        Trouble: components["schemas"]["Saying"] & {
             level: components["schemas"]["Level"];
             /** @description What it is about, such as `target/bmc-1` or `wee/rack-7`. */
             link?: string | null;
@@ -3563,7 +3585,7 @@ export interface components {
         /** @enum {string} */
         WeeState: "ready" | "cordoned" | "draining" | "silent";
         /** @description The answer to "why?". */
-        Why: {
+        Why: components["schemas"]["Saying"] & {
             /** @description What else bears on it, one line each. */
             details?: string[];
             /** @description The task that is in the way. */

@@ -1,7 +1,9 @@
 import type { ReactNode } from 'react'
 import { useMessages } from '../app/messages'
+import { useSettings } from '../app/settings'
 import type { ApiProblem } from '../api/problem'
 import { messages } from './messages'
+import { titleOf } from './problems'
 import { SafeText } from './SafeText'
 import { Mark } from './StateBadge'
 
@@ -37,17 +39,20 @@ export function Unavailable({ title, problem, again }: { title: string; problem:
   )
 }
 
-/** A refusal in the server's own words, with its hint and each wrong place. */
+/** A refusal in the server's own words, with its hint and each wrong place; in Japanese below what its code means. */
 export function Problem({ problem, again }: { problem: ApiProblem; again?: () => void }) {
   const t = useMessages(messages)
+  const { language } = useSettings()
+  const title = language === 'ja' ? titleOf(problem.code) : undefined
+  const said = <SafeText text={problem.code === 'no_answer' ? t.noAnswer : problem.message} max={600} />
   return (
     <div className="problem" role="alert">
       <Mark tone="bad" shape="triangle" />
       <div>
         <p>
-          <code>{problem.code}</code>{' '}
-          <SafeText text={problem.code === 'no_answer' ? t.noAnswer : problem.message} max={600} />
+          <code>{problem.code}</code> {title ?? said}
         </p>
+        {title === undefined ? null : <p lang="en">{said}</p>}
         {problem.hint ? (
           <p className="dim">
             <SafeText text={problem.hint} max={600} />

@@ -19,8 +19,8 @@ export const messages = defineMessages({
   selectorAll: { en: 'all targets', ja: 'すべてのターゲット' },
   selectorOk: { en: 'understood', ja: '正しい書式です' },
   selectorTerms: {
-    en: 'Terms are joined by commas; all must hold. Keys are labels, fields (name, kind, zone, reachable, quarantined) and facts.',
-    ja: '条件はコンマで区切り、すべてを満たすものを選びます。キーはラベル、フィールド (name, kind, zone, reachable, quarantined)、ファクトです。',
+    en: 'Terms are joined by commas; all must hold. Keys are labels, fields (name, kind, zone, reachable, quarantined, maintenance, failing) and facts.',
+    ja: '条件はコンマで区切り、すべてを満たすものを選びます。キーはラベル、フィールド (name, kind, zone, reachable, quarantined, maintenance, failing)、ファクトです。',
   },
   rowsLoaded: {
     en: (n: string, more: boolean) => (more ? `${n} rows so far` : n === '1' ? '1 row' : `${n} rows`),

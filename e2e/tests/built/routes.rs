@@ -64,8 +64,6 @@ fn every_documented_get_route_answers_as_documented() {
             "/v1/tasks/{id}" | "/v1/tasks/{id}/logs" | "/v1/tasks/{id}/explain" => {
                 &[&[("id", "TASK")]]
             }
-            // There is nothing to tell before a move was asked for.
-            "/v1/store/move" => &[],
             path if !path.contains('{') => &[&[]],
             path => panic!("{path}: say here what to ask for"),
         };

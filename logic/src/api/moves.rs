@@ -26,8 +26,7 @@ pub struct MoveStatus {
     pub id: String,
     pub from: String,
     pub to: String,
-    /// `running`, `moved`, `failed` or `cancelled`.
-    pub state: String,
+    pub state: MoveState,
     /// `preparing`, `copying`, `catchingUp`, `images`, `verifying`, `changingOver` or `moved`.
     pub phase: String,
     #[schema(value_type = String)]
@@ -52,6 +51,35 @@ pub struct MoveStatus {
     pub error: Option<String>,
     /// What the configuration file must say at the next start.
     pub config: String,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MoveState {
+    Running,
+    Moved,
+    Failed,
+    Cancelled,
+}
+
+/// The move that is on or was the last one; or that there was none.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+pub enum LastMove {
+    Begun(Box<MoveStatus>),
+    None(NoMove),
+}
+
+/// No move was begun since sengu started.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct NoMove {
+    pub state: NoMoveState,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NoMoveState {
+    None,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -81,10 +109,14 @@ pub(super) async fn begin(
     Ok(json(StatusCode::ACCEPTED, status(&logic)?))
 }
 
-/// The move that is on, or the last one since sengu was started.
-#[utoipa::path(get, path = "/v1/store/move", tag = "system", responses((status = 200, body = MoveStatus)))]
-pub(super) async fn get(State(logic): State<Arc<Logic>>) -> Answer<Json<MoveStatus>> {
-    Ok(Json(status(&logic)?))
+/// The move that is on, or the last one since sengu was started; `{"state":"none"}` when there was none.
+#[utoipa::path(get, path = "/v1/store/move", tag = "system", responses((status = 200, body = LastMove)))]
+pub(super) async fn get(State(logic): State<Arc<Logic>>) -> Json<LastMove> {
+    let state = NoMoveState::None;
+    Json(match logic.shared.moves.last() {
+        Some(last) => LastMove::Begun(Box::new(shown(&last))),
+        None => LastMove::None(NoMove { state }),
+    })
 }
 
 /// Ends the move that is on, unless it has changed over already.
@@ -119,10 +151,10 @@ fn status(logic: &Logic) -> Result<MoveStatus, Refusal> {
 fn shown(last: &Last) -> MoveStatus {
     let told = last.progress.borrow();
     let state = match &last.end {
-        None => "running",
-        Some(end) if end.cancelled => "cancelled",
-        Some(end) if end.error.is_some() => "failed",
-        Some(_) => "moved",
+        None => MoveState::Running,
+        Some(end) if end.cancelled => MoveState::Cancelled,
+        Some(end) if end.error.is_some() => MoveState::Failed,
+        Some(_) => MoveState::Moved,
     };
     let parts = Part::ALL.iter().filter_map(|part| {
         let found = told.parts.get(part)?;
@@ -139,7 +171,7 @@ fn shown(last: &Last) -> MoveStatus {
         id: last.id.clone(),
         from: last.from.clone(),
         to: last.to.clone(),
-        state: state.to_owned(),
+        state,
         phase: told.phase.as_str().to_owned(),
         began_at: last.began_at,
         ended_at: last.end.as_ref().map(|end| end.at),

@@ -7,6 +7,9 @@ use super::{
 use crate::core::Logic;
 use std::sync::Arc;
 use utoipa::OpenApi;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::extensions::Extensions;
+use utoipa::openapi::schema::Schema;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -98,6 +101,29 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Logic>> {
 
 /// The document as JSON.
 pub fn document() -> String {
-    let (_, document) = routes().split_for_parts();
+    let (_, mut document) = routes().split_for_parts();
+    say_sentences(&mut document);
     document.to_pretty_json().unwrap_or_default() + "\n"
+}
+
+/// The English sentence of each code, for those who say it in another language.
+fn say_sentences(document: &mut utoipa::openapi::OpenApi) {
+    let schemas = document.components.as_mut().map(|c| &mut c.schemas);
+    if let Some(RefOr::T(Schema::Object(codes))) = schemas.and_then(|s| s.get_mut("SayingCode")) {
+        let sentences = crate::saying::sentences();
+        codes.extensions = Some(Extensions::builder().add("x-sentences", sentences).build());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_description_has_a_sentence_for_each_code() {
+        let document: serde_json::Value = serde_json::from_str(&super::document()).unwrap();
+        let codes = &document["components"]["schemas"]["SayingCode"];
+        let sentences = codes["x-sentences"].as_object().unwrap();
+        for code in codes["enum"].as_array().unwrap() {
+            assert!(sentences.contains_key(code.as_str().unwrap()), "{code}");
+        }
+    }
 }

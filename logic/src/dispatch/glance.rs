@@ -4,6 +4,7 @@ use super::lanes::{Blocked, Stage};
 use super::{Dispatch, Task};
 use crate::glance::overview::SlowTask;
 use crate::glance::slow::{Worst, expected_in_hand_ms, expected_waiting_ms};
+use crate::saying::Say;
 use sengu_model::task::{TaskState, created_at};
 use sengu_model::{RunId, TaskId, Time};
 use std::collections::HashMap;
@@ -54,11 +55,13 @@ impl Dispatch {
             Stage::Sent { at } => (TaskState::Sent, at),
             Stage::Sending | Stage::Settling => (TaskState::Sent, since_sent(task)),
         };
-        let wee = task.payload.wee.as_deref().unwrap_or("a worker");
-        let why = match task.stage {
-            Stage::Waiting => self.why_waiting(id, now),
-            Stage::Started { .. } => format!("it is in hand at {wee}"),
-            _ => "nobody has begun it yet".to_owned(),
+        let say = match (task.stage, task.payload.wee.as_deref()) {
+            (Stage::Waiting, _) => self.why_waiting(id, now),
+            (Stage::Started { .. }, Some(wee)) => Say::SlowInHand {
+                wee: wee.to_owned(),
+            },
+            (Stage::Started { .. }, None) => Say::SlowInHandSomewhere,
+            _ => Say::SlowNotBegun,
         };
         Some(SlowTask {
             task: id,
@@ -67,26 +70,36 @@ impl Dispatch {
             state,
             since,
             expected_ms,
-            why,
+            why: say.text(),
+            saying: say.into(),
         })
     }
 
-    fn why_waiting(&self, id: TaskId, now: Time) -> String {
+    fn why_waiting(&self, id: TaskId, now: Time) -> Say {
         match self.lanes.blocked(id, now) {
             Blocked::Window {
                 in_flight,
                 window: 0,
-            } => {
-                format!("no execution environment can take it ({in_flight} are out)")
-            }
-            Blocked::Window { in_flight, window } => {
-                format!("all slots are taken: {in_flight} of {window}")
-            }
-            Blocked::Holder(holder) => format!("task {holder} changes the same target now"),
-            Blocked::Behind(first) => format!("task {first} of the same target comes first"),
-            Blocked::Sessions(n) => format!("the target bears {n} at once, and they are out"),
-            Blocked::Until(at) => format!("the target rests until {at}"),
-            Blocked::No => "it goes at once".to_owned(),
+            } => Say::SlowNoWee {
+                out: in_flight.to_string(),
+            },
+            Blocked::Window { in_flight, window } => Say::SlowNoRoom {
+                out: in_flight.to_string(),
+                window: window.to_string(),
+            },
+            Blocked::Holder(holder) => Say::SlowTargetHeld {
+                holder: holder.to_string(),
+            },
+            Blocked::Behind(first) => Say::SlowBehind {
+                first: first.to_string(),
+            },
+            Blocked::Sessions(sessions) => Say::SlowSessions {
+                sessions: sessions.to_string(),
+            },
+            Blocked::Until(at) => Say::SlowRests {
+                until: at.to_string(),
+            },
+            Blocked::No => Say::SlowGoes,
         }
     }
 }

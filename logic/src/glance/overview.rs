@@ -1,5 +1,6 @@
 //! What the overview says.
 
+use crate::saying::Saying;
 use sengu_model::kinds::{RunCounts, RunPhase};
 use sengu_model::release::RulePhase;
 use sengu_model::task::TaskState;
@@ -168,6 +169,9 @@ pub struct SlowTask {
     pub expected_ms: u64,
     /// Why that is longer than expected, in a sentence.
     pub why: String,
+    /// The same as data.
+    #[serde(flatten)]
+    pub saying: Saying,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -210,6 +214,9 @@ pub struct ZoneSeen {
 pub struct Trouble {
     pub level: Level,
     pub text: String,
+    /// The same as data.
+    #[serde(flatten)]
+    pub saying: Saying,
     /// What it is about, such as `target/bmc-1` or `wee/rack-7`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,

@@ -7,6 +7,7 @@ use super::overview::{
 use crate::clock;
 use crate::core::{Logic, Shared};
 use crate::dispatch::{Glimpse, Input};
+use crate::saying::Say;
 use crate::service::control;
 use sengu_interconnect::contact::Contact;
 use sengu_model::kinds::DEFAULT_ZONE;
@@ -80,8 +81,8 @@ impl Logic {
         let mut trouble = Vec::new();
         match tokio::time::timeout(STORE_WAIT, shared.store.status()).await {
             Ok(Ok(status)) => *tasks_open = status.tasks_open,
-            Ok(Err(_)) => trouble.push(bad("the store does not answer".to_owned(), "system")),
-            Err(_) => trouble.push(bad("the store answers slowly".to_owned(), "system")),
+            Ok(Err(_)) => trouble.push(bad(Say::StoreSilent, "system")),
+            Err(_) => trouble.push(bad(Say::StoreSlow, "system")),
         }
         let glimpse = self.dispatch.ask(Input::Glimpse).await.unwrap_or_default();
         let targets = shared.inventory.read().counts.seen();
@@ -103,13 +104,12 @@ impl Logic {
         match &*shared.broker.contact().borrow() {
             Contact::There => {}
             Contact::Away { why, .. } => {
-                trouble.push(bad(format!("the interconnect is away: {why}"), "system"));
+                let why = why.to_string();
+                trouble.push(bad(Say::InterconnectAway { why }, "system"));
             }
             Contact::Blocked { why, .. } => {
-                trouble.push(bad(
-                    format!("the interconnect takes nothing: {why}"),
-                    "system",
-                ));
+                let why = why.to_string();
+                trouble.push(bad(Say::InterconnectBlocked { why }, "system"));
             }
         }
         trouble.sort_by_key(|t| t.level);
@@ -158,14 +158,15 @@ impl Logic {
     }
 }
 
-fn bad(text: String, link: &str) -> Trouble {
-    trouble(Level::Error, text, link)
+fn bad(say: Say, link: &str) -> Trouble {
+    trouble(Level::Error, say, link)
 }
 
-fn trouble(level: Level, text: String, link: &str) -> Trouble {
+fn trouble(level: Level, say: Say, link: &str) -> Trouble {
     Trouble {
         level,
-        text,
+        text: say.text(),
+        saying: say.into(),
         link: Some(link.to_owned()),
     }
 }
@@ -262,9 +263,12 @@ fn places(
         place.slots_used += used;
         for pool in &wee.pools {
             if let Some(why) = &pool.broken {
-                let (kind, version) = (&pool.kind, &pool.version);
-                let text = format!("{kind}@{version} cannot be started at {}: {why}", wee.name);
-                wrong.push(trouble(Level::Warn, text, &format!("wee/{}", wee.name)));
+                let say = Say::WorkerBroken {
+                    worker: format!("{}@{}", pool.kind, pool.version),
+                    wee: wee.name.clone(),
+                    message: why.clone(),
+                };
+                wrong.push(trouble(Level::Warn, say, &format!("wee/{}", wee.name)));
             }
         }
     }
@@ -282,13 +286,16 @@ fn places(
             slots: 0,
             version: said("sengu_version").unwrap_or_default().to_owned(),
         });
-        let text = format!("execution environment {name} says nothing");
-        wrong.push(trouble(Level::Warn, text, &format!("wee/{name}")));
+        let wee = name.to_owned();
+        let say = Say::WeeSilent { wee };
+        wrong.push(trouble(Level::Warn, say, &format!("wee/{name}")));
     }
     for place in zones.values().filter(|z| z.wees == 0 && z.targets > 0) {
-        let (name, count) = (&place.zone, place.targets);
-        let text = format!("zone {name} has {count} targets and no execution environment");
-        wrong.push(bad(text, &format!("zone/{name}")));
+        let say = Say::ZoneEmpty {
+            zone: place.zone.clone(),
+            targets: place.targets.to_string(),
+        };
+        wrong.push(bad(say, &format!("zone/{}", place.zone)));
     }
     (wees, zones.into_values().collect())
 }

@@ -150,16 +150,22 @@ fn end(status: &Value, args: &Args) -> anyhow::Result<Exit> {
     let state = text(status, "/state");
     match args.output.format {
         Format::Json | Format::Yaml => output::print_value(args.output.format, status)?,
+        Format::Name if state == "none" => {}
         Format::Name => output::print_line(&output::safe(&text(status, "/id"))),
         Format::Table | Format::Wide => print(status, &state),
     }
     Ok(match state.as_str() {
         "failed" | "cancelled" => Exit::NotAsWanted,
+        // Started again meanwhile: whoever waited for an end has not seen one.
+        "none" if !args.status => Exit::NotAsWanted,
         _ => Exit::Ok,
     })
 }
 
 fn print(status: &Value, state: &str) {
+    if state == "none" {
+        return say("no move was begun since sengu started");
+    }
     let mut table = Table::new(&["PART", "COPIED", "SAME IN BOTH", "SHA-256 OF BOTH"]);
     for part in parts(status) {
         let digest = text(part, "/sha256");

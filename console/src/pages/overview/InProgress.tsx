@@ -6,6 +6,7 @@ import { count, duration } from '../../parts/format'
 import { Meter } from '../../parts/Meter'
 import { pathOf } from '../../parts/paths'
 import { SafeText } from '../../parts/SafeText'
+import { Said } from '../../parts/Said'
 import { Mark, StateBadge } from '../../parts/StateBadge'
 import { words } from '../../parts/states'
 import { Time } from '../../parts/Time'
@@ -38,7 +39,7 @@ export function TroubleList({ trouble }: { trouble: Schemas['Trouble'][] }) {
                 <Mark tone={bad ? 'bad' : 'warn'} shape={bad ? 'cross' : 'triangle'} />
               </span>
               <span>
-                <SafeText text={each.text} max={300} />{' '}
+                <Said text={each.text} saying={each} max={300} />{' '}
                 {path && each.link ? (
                   <Link to={path}>
                     <SafeText text={each.link} max={60} mono still />
@@ -153,7 +154,7 @@ export function Slow({ slow, total, at }: { slow: Schemas['SlowTask'][]; total: 
               </span>
             </div>
             <p className="dim">
-              <SafeText text={task.why} max={240} />
+              <Said text={task.why} saying={task} max={240} />
             </p>
           </li>
         ))}

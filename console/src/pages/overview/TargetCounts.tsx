@@ -10,19 +10,19 @@ import { messages } from './messages'
 
 type Counts = components['schemas']['TargetCounts']
 type Seen = components['schemas']['TargetsSeen']
-type Figure = { key: keyof Counts & ('reachable' | 'unreachable' | 'unknown' | 'quarantined' | 'maintenance' | 'failing'); tone: Tone; shape: Shape; where?: string }
+type Figure = { key: keyof Counts & ('reachable' | 'unreachable' | 'unknown' | 'quarantined' | 'maintenance' | 'failing'); tone: Tone; shape: Shape; where: string }
 
 const FIGURES: Figure[] = [
   { key: 'reachable', tone: 'ok', shape: 'dot', where: 'reachable=true' },
   { key: 'unreachable', tone: 'bad', shape: 'triangle', where: 'reachable=false' },
   { key: 'unknown', tone: 'odd', shape: 'diamond', where: 'reachable=unknown' },
   { key: 'quarantined', tone: 'bad', shape: 'hexagon', where: 'quarantined=true' },
-  { key: 'maintenance', tone: 'idle', shape: 'square' },
-  { key: 'failing', tone: 'warn', shape: 'cross' },
+  { key: 'maintenance', tone: 'idle', shape: 'square', where: 'maintenance=true' },
+  { key: 'failing', tone: 'warn', shape: 'cross', where: 'failing=true' },
 ]
 
-function to(where: string | undefined): string {
-  return where === undefined ? '/targets' : `/targets?view=table&selector=${encodeURIComponent(where)}`
+function to(where: string): string {
+  return `/targets?view=table&selector=${encodeURIComponent(where)}`
 }
 
 /** Targets by how they stand: the whole, then by kind and by zone. Each number leads to its list. */

@@ -1,8 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { useMessages } from '../../app/messages'
-import { request } from '../../api/client'
+import { api, body } from '../../api/client'
 import type { components } from '../../api/openapi'
-import { ApiProblem } from '../../api/problem'
 import { CommandHint } from '../../parts/CommandHint'
 import { count } from '../../parts/format'
 import { SafeText } from '../../parts/SafeText'
@@ -12,30 +11,23 @@ import type { Shape, Tone } from '../../parts/states'
 import { Time } from '../../parts/Time'
 import { messages } from './messages'
 
-type Status = components['schemas']['MoveStatus']
+type State = components['schemas']['MoveState']
 
 const REFRESH_MS = 2_000
-const LOOKS: Record<string, readonly [Tone, Shape]> = { running: ['busy', 'half'], moved: ['ok', 'dot'], failed: ['bad', 'cross'], cancelled: ['idle', 'dash'] }
+const LOOKS: Record<State, readonly [Tone, Shape]> = { running: ['busy', 'half'], moved: ['ok', 'dot'], failed: ['bad', 'cross'], cancelled: ['idle', 'dash'] }
 
 /** The move of the store that is on, or was the last one. Nothing is shown when there was none. */
 export function Move() {
   const t = useMessages(messages)
   const move = useQuery({
     queryKey: ['move'],
-    queryFn: async ({ signal }) => {
-      try {
-        return await request<Status>('GET', '/v1/store/move', undefined, signal)
-      } catch (thrown) {
-        if (thrown instanceof ApiProblem && thrown.status === 404) return null
-        throw thrown
-      }
-    },
+    queryFn: ({ signal }) => body(api.GET('/v1/store/move', { signal })),
     refetchInterval: (asked) => (asked.state.data?.state === 'running' ? REFRESH_MS : 30_000),
   })
   const { data } = move
-  if (!data) return null
-  const [tone, shape] = LOOKS[data.state] ?? ['idle', 'ring']
-  const word = data.state in LOOKS ? t[data.state as 'running' | 'moved' | 'failed' | 'cancelled'] : data.state
+  if (!data || data.state === 'none') return null
+  const [tone, shape] = LOOKS[data.state]
+  const word = t[data.state]
   return (
     <section className="part">
       <div className="part-head">

@@ -8,6 +8,7 @@ import { asProblem } from '../../api/problem'
 import { CommandHint } from '../../parts/CommandHint'
 import { bytes, count } from '../../parts/format'
 import { SafeText } from '../../parts/SafeText'
+import { Said } from '../../parts/Said'
 import { sengu } from '../../parts/shell-words'
 import { Loading, Problem } from '../../parts/Standing'
 import { Mark } from '../../parts/StateBadge'
@@ -62,7 +63,7 @@ function Troubles({ trouble }: { trouble: Trouble[] }) {
     <ul className="system-trouble">
       {trouble.map((each, at) => (
         <li key={at} className={each.level === 'error' ? 'bad' : 'warn'}>
-          <Mark tone={each.level === 'error' ? 'bad' : 'warn'} shape={each.level === 'error' ? 'cross' : 'triangle'} /> <SafeText text={each.text} max={400} />
+          <Mark tone={each.level === 'error' ? 'bad' : 'warn'} shape={each.level === 'error' ? 'cross' : 'triangle'} /> <Said text={each.text} saying={each} max={400} />
         </li>
       ))}
     </ul>

@@ -5,13 +5,14 @@ import { api, body } from '../../api/client'
 import { asProblem } from '../../api/problem'
 import { CommandHint } from '../../parts/CommandHint'
 import { SafeText } from '../../parts/SafeText'
+import { Said } from '../../parts/Said'
 import { sengu } from '../../parts/shell-words'
 import { Loading, Problem } from '../../parts/Standing'
 import { messages } from './messages'
 
 const REFRESH_MS = 2_000
 
-/** Why something stands where it stands: one sentence of the server's, who is in the way, and what else bears on it. */
+/** Why something stands where it stands: one sentence, who is in the way, and what else bears on it. */
 export function Why({ object, name, live }: { object: 'task' | 'run' | 'target'; name: string; live: boolean }) {
   const t = useMessages(messages)
   const why = useQuery({
@@ -25,7 +26,7 @@ export function Why({ object, name, live }: { object: 'task' | 'run' | 'target';
   return (
     <section className="why" aria-label={t.why}>
       <p className="why-sentence">
-        <b>{t.why}</b> <SafeText text={sentence} max={500} />
+        <b>{t.why}</b> <Said text={sentence} saying={why.data} max={500} />
         {holder ? (
           <>
             {' '}
@@ -36,7 +37,7 @@ export function Why({ object, name, live }: { object: 'task' | 'run' | 'target';
         ) : null}
       </p>
       {details.length > 0 ? (
-        <ul className="dim">
+        <ul className="dim" lang="en">
           {details.map((line, at) => (
             <li key={at}>
               <SafeText text={line} max={400} />

@@ -6,7 +6,7 @@ import { api, body } from '../../../api/client'
 import { asProblem } from '../../../api/problem'
 import { CommandHint } from '../../../parts/CommandHint'
 import { duration } from '../../../parts/format'
-import { SafeText } from '../../../parts/SafeText'
+import { Said } from '../../../parts/Said'
 import { sengu } from '../../../parts/shell-words'
 import { Loading, Problem } from '../../../parts/Standing'
 import { StateBadge } from '../../../parts/StateBadge'
@@ -93,7 +93,7 @@ function Waiting({ tasks, holder }: { tasks: Task[]; holder: string | undefined 
             </span>
             {why ? (
               <p className="lane-why dim">
-                <SafeText text={why.sentence} max={400} />
+                <Said text={why.sentence} saying={why} max={400} />
                 {why.holder != null && why.holder !== task.id ? (
                   <>
                     {' '}
