@@ -111,7 +111,7 @@ impl Instance {
             .expect("sengu starts");
         self.child = Some(child);
         let endpoint = self.data.join("endpoint");
-        // Logic alone is not ready before an execution environment has joined it.
+        // One that stands by lives, and is not ready.
         let alone = self.arguments.iter().any(|word| word == "logic");
         let path = if alone { "/healthz" } else { "/readyz" };
         let ready = || {

@@ -152,6 +152,7 @@ impl Server {
     /// # Panics
     /// When it does not follow.
     pub fn follow(&mut self, primary: &Server) {
+        primary.answers();
         let data = self.postgres_data();
         postgres::empty(Path::new(&data));
         let port = primary.port.to_string();
@@ -276,6 +277,7 @@ impl Drop for Server {
 mod postgres {
     use super::program;
     use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
     use std::process::{Command, Output};
 
@@ -316,6 +318,7 @@ mod postgres {
             fs::remove_dir_all(data).unwrap();
         }
         fs::create_dir(data).unwrap();
+        fs::set_permissions(data, fs::Permissions::from_mode(0o700)).unwrap();
         if is_root() {
             let own = Command::new("chown").arg("postgres").arg(data).status();
             assert!(own.unwrap().success());

@@ -139,6 +139,8 @@ fn pair() -> Pair {
     let mut active = logic(&config("a"));
     active.up();
     self::active(&active);
+    // Nobody can run workers yet: one that looks why must reach it.
+    assert_eq!(active.api.call("GET", "/readyz", &[], b"").status, 200);
     let mut standby = logic(&config("b"));
     for file in ["token", "seal.key"] {
         fs::copy(active.data.join(file), standby.data.join(file)).unwrap();
@@ -150,6 +152,7 @@ fn pair() -> Pair {
         .unwrap();
     assert_eq!(refused.status, 503);
     assert!(refused.text().contains("\"standby\""), "{}", refused.text());
+    assert_eq!(standby.api.call("GET", "/readyz", &[], b"").status, 503);
     Pair {
         active,
         standby,

@@ -74,7 +74,7 @@ fn a_rabbitmq_that_answers_after_5_s_then_has_no_memory_and_no_disk_then_is_kill
             std::thread::sleep(s(5));
             rabbit.borrow().control(&[memory, "0.4"]);
             let disk = "set_disk_free_limit";
-            rabbit.borrow().control(&[disk, "1000TB"]);
+            rabbit.borrow().control(&[disk, "100000GB"]);
             std::thread::sleep(s(5));
             rabbit.borrow().control(&[disk, "50MB"]);
         },

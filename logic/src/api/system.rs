@@ -135,19 +135,26 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Ready when the store answers and somebody can run workers.
+/// Ready when it is the active one and the store answers. One that has an execution environment in its own process waits
+/// for it too; logic alone does not: whoever finds none in touch has to be able to ask why.
 pub(super) async fn readyz(State(logic): State<Arc<Logic>>) -> Response {
     let store = logic.shared.store.meta("epoch").await.is_ok();
-    let wees = logic.shared.wees.read().len();
-    if store && wees > 0 {
-        return "ok\n".into_response();
-    }
-    let what = if store {
+    let both = logic
+        .shared
+        .config
+        .roles
+        .iter()
+        .any(|role| role == "execution");
+    let wait_for = if !store {
+        "the store does not answer\n"
+    } else if !logic.shared.seat.holds() {
+        "cannot be sure to be the active one\n"
+    } else if both && logic.shared.wees.read().is_empty() {
         "no execution environment yet\n"
     } else {
-        "the store does not answer\n"
+        return "ok\n".into_response();
     };
-    (StatusCode::SERVICE_UNAVAILABLE, what).into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, wait_for).into_response()
 }
 
 pub(super) async fn openapi() -> Response {
