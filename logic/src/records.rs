@@ -66,16 +66,10 @@ pub fn store_problem(error: StoreError) -> Problem {
             "another sengu has taken over; nothing was changed",
         )
         .hint("ask that one"),
-        StoreError::Unsettled => Problem::new(
-            Code::Unsettled,
-            "the store went away in the middle; whether it was done is not known",
-        )
-        .hint("look whether it is there before you ask again"),
-        StoreError::Behind => Problem::new(
-            Code::Unavailable,
-            "the store has lost commits that it had acknowledged; nothing was changed",
-        )
-        .hint("sengu reads it anew; ask again in a moment"),
+        StoreError::Unsettled => Problem::new(Code::Unsettled, error.to_string())
+            .hint("look whether it is there before you ask again"),
+        StoreError::Behind => Problem::new(Code::Unavailable, error.to_string())
+            .hint("nothing was changed; sengu reads it anew: ask again in a moment"),
         StoreError::InUse { .. }
         | StoreError::Moved { .. }
         | StoreError::Unfinished { .. }

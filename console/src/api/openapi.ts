@@ -2156,7 +2156,7 @@ export interface components {
          * @description Codes are part of the API: never rename one. The HTTP status follows from the code.
          * @enum {string}
          */
-        Code: "unauthenticated" | "forbidden" | "not_found" | "no_such_route" | "method_not_allowed" | "syntax" | "invalid_field" | "unknown_kind" | "unknown_action" | "unknown_target" | "unknown_version" | "invalid_params" | "invalid_selector" | "invalid_name" | "duplicate_name" | "invalid_image" | "digest_mismatch" | "version_exists" | "rollout_in_progress" | "no_targets" | "document_too_large" | "too_many_documents" | "body_too_large" | "too_many_targets" | "conflict" | "in_use" | "idempotency_mismatch" | "gone" | "wrong_state" | "too_many_requests" | "store_unavailable" | "unavailable" | "standby" | "internal";
+        Code: "unauthenticated" | "forbidden" | "not_found" | "no_such_route" | "method_not_allowed" | "syntax" | "invalid_field" | "unknown_kind" | "unknown_action" | "unknown_target" | "unknown_version" | "invalid_params" | "invalid_selector" | "invalid_name" | "duplicate_name" | "invalid_image" | "digest_mismatch" | "version_exists" | "rollout_in_progress" | "no_targets" | "document_too_large" | "too_many_documents" | "body_too_large" | "too_many_targets" | "conflict" | "in_use" | "idempotency_mismatch" | "gone" | "wrong_state" | "too_many_requests" | "store_unavailable" | "unavailable" | "unsettled" | "standby" | "internal";
         /** @description `status.conditions` of any record, as in Kubernetes. */
         Condition: {
             lastTransitionTime: components["schemas"]["Time"];

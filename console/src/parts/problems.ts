@@ -34,6 +34,7 @@ const TITLES: Record<components['schemas']['Code'], string> = {
   too_many_requests: '開いているストリームが多すぎます',
   store_unavailable: 'ストアに書き込めません',
   unavailable: 'sengu は停止処理中です',
+  unsettled: '実行されたかどうか分かりません',
   standby: 'この sengu は待機系です',
   internal: '内部エラーが発生しました',
 }

@@ -103,7 +103,7 @@ pub async fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     put("maxFail", args.max_fail.map(|v| json!(v)));
     put("timeout", args.attempt_timeout.map(|v| json!(v)));
     put("version", args.version.as_ref().map(|v| json!(v)));
-    put("frames", args.frames.then(|| json!(true)));
+    put("frames", args.frames.then_some(json!(true)));
     put("effect", args.effect.as_ref().map(|v| json!(v)));
     let spec = Value::Object(spec);
 
