@@ -54,18 +54,16 @@ pub fn store_problem(error: StoreError) -> Problem {
                 error = &**source as &dyn std::error::Error,
                 "the store cannot write"
             );
-            Problem::new(
-                Code::StoreUnavailable,
-                "the store cannot write; nothing was changed",
+            let what = "the store cannot write; nothing was changed";
+            Problem::new(Code::StoreUnavailable, what).hint(
+                "is the disk full? see the log of sengu; it goes on by itself when there is room",
             )
-            .hint("is the disk full? see the log of sengu; it goes on by itself when there is room")
         }
         StoreError::Closed => Problem::new(Code::Unavailable, "sengu is stopping"),
-        StoreError::Fenced { .. } => Problem::new(
-            Code::Unavailable,
-            "another sengu has taken over; nothing was changed",
-        )
-        .hint("ask that one"),
+        StoreError::Fenced { .. } => {
+            let what = "another sengu has taken over; nothing was changed";
+            Problem::new(Code::Unavailable, what).hint("ask that one")
+        }
         StoreError::Unsettled => Problem::new(Code::Unsettled, error.to_string())
             .hint("look whether it is there before you ask again"),
         StoreError::Behind => Problem::new(Code::Unavailable, error.to_string())
