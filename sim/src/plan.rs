@@ -183,6 +183,13 @@ impl Plan {
                     plan.faults.push((again, fault));
                 }
             }
+            // Came later than the others: a stream of its own leaves theirs to most seeds.
+            let random = &mut Random::stream(seed, "mute");
+            if random.chance(100) {
+                let at = random.between(1_000, FAULTS_MS / 2);
+                let commits = random.between(1, 3) as u32;
+                plan.faults.push((at, Fault::StoreMute { commits }));
+            }
             plan.faults.sort_by_key(|(at, _)| *at);
         }
         plan
@@ -277,10 +284,7 @@ impl Plan {
                 true => Fault::StoreRefuses { ms },
                 false => Fault::StoreCut { ms },
             },
-            21 => Fault::StoreMute {
-                commits: random.between(1, 3) as u32,
-            },
-            20 => Fault::StoreSlow {
+            20..=21 => Fault::StoreSlow {
                 commit_ms: random.between(100, 8_000),
                 ms,
             },
