@@ -126,10 +126,12 @@ function Form({ action, own, target, onStarted }: { action: Action; own: string;
             <FilterText label={t.startWithin} value={shape.startWithin} onChange={set('startWithin')} placeholder={t.startWithinNone} narrow />
             <FilterText label={t.version} value={shape.version} onChange={set('version')} placeholder={t.versionByRelease} narrow />
           </div>
-          <label>
-            <input type="checkbox" checked={shape.frames} onChange={(event) => setShape((before) => ({ ...before, frames: event.target.checked }))} />
-            {t.frames}
-          </label>
+          <p>
+            <label>
+              <input type="checkbox" checked={shape.frames} onChange={(event) => setShape((before) => ({ ...before, frames: event.target.checked }))} />
+              {t.frames}
+            </label>
+          </p>
         </details>
         <Acts>
           <ActButton primary onClick={look}>
