@@ -129,6 +129,8 @@ impl Logs {
         if self.full {
             return Logged::Dropped { first: false };
         }
+        // What counts is what is kept: a frame may have 1 MiB.
+        let message = cut(message, limits::LOG_LINE_BYTES_MAX);
         if self.lines >= limits::TASK_LOG_LINES_MAX
             || self.bytes + message.len() > limits::TASK_LOG_BYTES_MAX
         {
@@ -138,7 +140,6 @@ impl Logs {
             return Logged::Dropped { first: true };
         }
         self.lines += 1;
-        let message = cut(message, limits::LOG_LINE_BYTES_MAX);
         self.bytes += message.len();
         self.push(at, level, frame, message);
         Logged::Kept
@@ -273,8 +274,11 @@ mod tests {
         let long = "x".repeat(limits::LOG_LINE_BYTES_MAX + 1);
         assert_eq!(logs.add(Time(0), Level::Info, &long), Logged::Kept);
         assert!(String::from_utf8_lossy(&logs.pending).contains("(cut, 16385 bytes in all)"));
+        // A line longer than the whole log may be is cut as well, and the log goes on after it.
+        let long = "z".repeat(limits::TASK_LOG_BYTES_MAX + 1);
+        assert_eq!(logs.add(Time(0), Level::Info, &long), Logged::Kept);
         let mut dropped = Vec::new();
-        for _ in 0..limits::TASK_LOG_LINES_MAX + 3 {
+        for _ in 0..limits::TASK_LOG_LINES_MAX + 2 {
             match logs.add(Time(0), Level::Info, "y") {
                 Logged::Kept => {}
                 Logged::Dropped { first } => dropped.push(first),

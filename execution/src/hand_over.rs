@@ -443,15 +443,16 @@ impl Shell {
     }
 
     pub fn send_cancel(&mut self, instance: u64, task: TaskId) {
+        let Some(instance) = self.instances.get_mut(&instance) else {
+            return;
+        };
+        if instance.out.is_empty() {
+            self.unwritten.push(instance.key);
+        }
         let mut frame = Vec::new();
         frames::write_cancel(&mut frame, task);
+        instance.out.extend_from_slice(&frame);
         self.keep_frame(task, Way::ToWorker, frame.trim_ascii_end());
-        if let Some(instance) = self.instances.get_mut(&instance) {
-            if instance.out.is_empty() {
-                self.unwritten.push(instance.key);
-            }
-            instance.out.extend_from_slice(&frame);
-        }
     }
 }
 

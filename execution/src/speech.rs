@@ -47,18 +47,11 @@ impl Shell {
                 return;
             }
         };
-        if let Some(id) = frame.id
-            // Its log lines are there anyway.
-            && frame.kind != "log"
-            && self.hand.get(&id).is_some_and(|task| task.instance == key)
-        {
-            self.keep_frame(id, Way::FromWorker, line);
-        }
         match frame.kind.as_ref() {
-            "outcome" => self.on_outcome(key, &frame, line.len()),
-            "reading" => self.on_reading(key, &frame, line.len()),
+            "outcome" => self.on_outcome(key, &frame, line),
+            "reading" => self.on_reading(key, &frame, line),
             "log" => self.on_log(key, &frame, line.len()),
-            "progress" => self.on_progress(key, &frame, line.len()),
+            "progress" => self.on_progress(key, &frame, line),
             "beat" => self.on_beat(key, line.len()),
             "hello" => self.on_hello(key, &frame, line.len()),
             other => {
@@ -145,14 +138,16 @@ impl Shell {
         }
     }
 
-    /// The task, if it is in the hands of this instance.
-    fn own(&mut self, key: u64, frame: &FromWorker, bytes: usize) -> Option<TaskId> {
+    /// The task, if it is in the hands of this instance, and whether its frames are wanted.
+    fn own(&mut self, key: u64, frame: &FromWorker, bytes: usize) -> Option<(TaskId, bool)> {
         let Some(id) = frame.id else {
             self.misdeed(key, "a frame without its task", &frame.kind, bytes);
             return None;
         };
-        if self.hand.get(&id).is_some_and(|task| task.instance == key) {
-            return Some(id);
+        if let Some(task) = self.hand.get(&id)
+            && task.instance == key
+        {
+            return Some((id, task.frames));
         }
         let detail = format!("{} of {id}", frame.kind);
         self.misdeed(
@@ -164,8 +159,18 @@ impl Shell {
         None
     }
 
-    fn on_outcome(&mut self, key: u64, frame: &FromWorker, bytes: usize) {
-        let Some(id) = self.own(key, frame, bytes) else {
+    /// The same, and its frame is kept where that is wanted. Not for log lines: they are in the log anyway.
+    fn own_kept(&mut self, key: u64, frame: &FromWorker, line: &[u8]) -> Option<TaskId> {
+        let (id, frames) = self.own(key, frame, line.len())?;
+        if frames {
+            self.keep_frame(id, Way::FromWorker, line);
+        }
+        Some(id)
+    }
+
+    fn on_outcome(&mut self, key: u64, frame: &FromWorker, line: &[u8]) {
+        let bytes = line.len();
+        let Some(id) = self.own_kept(key, frame, line) else {
             return;
         };
         let fits = |task: &InHand| {
@@ -229,8 +234,9 @@ impl Shell {
         }
     }
 
-    fn on_reading(&mut self, key: u64, frame: &FromWorker, bytes: usize) {
-        let Some(id) = self.own(key, frame, bytes) else {
+    fn on_reading(&mut self, key: u64, frame: &FromWorker, line: &[u8]) {
+        let bytes = line.len();
+        let Some(id) = self.own_kept(key, frame, line) else {
             return;
         };
         let Some(task) = self.hand.get_mut(&id) else {
@@ -274,7 +280,7 @@ impl Shell {
     }
 
     fn on_log(&mut self, key: u64, frame: &FromWorker, bytes: usize) {
-        let Some(id) = self.own(key, frame, bytes) else {
+        let Some((id, _)) = self.own(key, frame, bytes) else {
             return;
         };
         let now = self.now;
@@ -327,8 +333,9 @@ impl Shell {
         }
     }
 
-    fn on_progress(&mut self, key: u64, frame: &FromWorker, bytes: usize) {
-        let Some(id) = self.own(key, frame, bytes) else {
+    fn on_progress(&mut self, key: u64, frame: &FromWorker, line: &[u8]) {
+        let bytes = line.len();
+        let Some(id) = self.own_kept(key, frame, line) else {
             return;
         };
         let now_ms = self.now_ms;

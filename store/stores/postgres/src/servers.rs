@@ -2,7 +2,7 @@
 //! was primary before another was promoted: it may be back with what it had then.
 //!
 //! The server in use is asked alone first, so that nothing moves while it answers. When it does not, all are asked at
-//! once: one that is silent holds up nobody.
+//! once: one that is silent is waited for only while no other takes writes.
 
 use crate::error::Trouble;
 use crate::session::{Place, Role, Session};

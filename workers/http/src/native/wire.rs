@@ -450,3 +450,54 @@ where
     let mut rest = [0; 4 << 10];
     while matches!(stream.read(&mut rest).await, Ok(1..)) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicI32;
+    use tokio::net::TcpListener;
+
+    /// Answers every request, and closes each connection 200 ms after its client did. Counts those that it has open.
+    async fn slow_to_close(listener: TcpListener, open: Arc<AtomicI32>, most: Arc<AtomicI32>) {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (open, most) = (open.clone(), most.clone());
+            most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                let mut request = [0; 4 << 10];
+                while matches!(stream.read(&mut request).await, Ok(1..)) {
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                    stream.write_all(answer).await.unwrap();
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                open.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_connection_waits_for_the_end_of_the_one_that_it_replaces() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let most = Arc::new(AtomicI32::new(0));
+        tokio::spawn(slow_to_close(listener, Arc::default(), most.clone()));
+        let fleet = Fleet::new(1);
+        for method in ["GET", "PUT", "GET", "PUT"] {
+            let request = Request {
+                method: method.to_owned(),
+                url: url.clone(),
+                headers: Vec::new(),
+                body: None,
+                timeout_ms: 20_000,
+                body_bytes_max: 1 << 10,
+                trust: Trust::Plain,
+                repeatable: method == "GET",
+            };
+            let response = fleet
+                .fetch(request)
+                .await
+                .unwrap_or_else(|_| panic!("{method}"));
+            assert_eq!(response.status, 200);
+        }
+        assert_eq!(most.load(Ordering::SeqCst), 1);
+    }
+}
