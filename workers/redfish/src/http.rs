@@ -422,3 +422,47 @@ where
     let mut rest = [0; 4 << 10];
     while matches!(stream.read(&mut rest).await, Ok(1..)) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicI32;
+    use std::time::Duration;
+    use tokio::net::TcpListener;
+
+    /// Answers with what is no HTTP, and closes each connection 200 ms after its client did. Counts those that it has open.
+    async fn slow_to_close(listener: TcpListener, open: Arc<AtomicI32>, most: Arc<AtomicI32>) {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (open, most) = (open.clone(), most.clone());
+            most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                let mut request = [0; 4 << 10];
+                while matches!(stream.read(&mut request).await, Ok(1..)) {
+                    let _ = stream.write_all(b"who is there?\r\n\r\n").await;
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                open.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_connection_waits_for_the_end_of_one_that_failed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let most = Arc::new(AtomicI32::new(0));
+        tokio::spawn(slow_to_close(listener, Arc::default(), most.clone()));
+        let origin = Origin {
+            host: address.ip().to_string(),
+            port: address.port(),
+            authority: address.to_string(),
+        };
+        let wire = Wire::new(origin, Trust::Plain, 1, Arc::default()).unwrap();
+        for _ in 0..3 {
+            let call = Call::new(Method::GET, "/redfish/v1");
+            let answer = wire.send(&call, Instant::now() + limits::REQUEST_MAX).await;
+            assert!(matches!(answer, Err(Trouble::Garbled(_))));
+        }
+        assert_eq!(most.load(Ordering::SeqCst), 1);
+    }
+}
