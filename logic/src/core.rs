@@ -278,13 +278,14 @@ impl Logic {
         let store: Arc<dyn Store> = switch.clone();
         let last_id = store.status().await?.last_id;
         let (inventory, newest) = load(store.as_ref()).await?;
+        let newest_result = service::events::newest_result(store.as_ref()).await?;
         let shared = Arc::new(Shared {
             store,
             switch,
             images: SwitchBlobs::new(config.blobs.clone()),
             moves: service::moving::Moves::default(),
             broker,
-            events: service::events::Events::new(&config.followers),
+            events: service::events::Events::new(&config.followers, newest_result, newest),
             parked: service::parked::Rate::default(),
             config,
             epoch,
@@ -303,7 +304,7 @@ impl Logic {
             writes: tokio::sync::Mutex::new(()),
             revision: watch::Sender::new(newest),
             declared: AtomicU64::new(1),
-            position: watch::Sender::new(0),
+            position: watch::Sender::new(newest_result),
             wees: RwLock::new(BTreeMap::new()),
             waiters: Waiters::default(),
             metrics: Metrics::default(),

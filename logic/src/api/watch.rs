@@ -182,7 +182,7 @@ pub(super) async fn results(
         .and_then(|v| v.to_str().ok()?.parse().ok());
     let from = match resumed.or(params.from) {
         Some(from) => from,
-        None => newest_result(&logic).await?,
+        None => *logic.shared.position.borrow(),
     };
     let place = admit(&logic)?;
     let positions = logic.shared.position.subscribe();
@@ -220,14 +220,4 @@ pub(super) async fn results(
     Ok(Sse::new(stream)
         .keep_alive(KeepAlive::default())
         .into_response())
-}
-
-async fn newest_result(logic: &Logic) -> Answer<u64> {
-    match *logic.shared.position.borrow() {
-        // Nothing ended in this life yet.
-        0 => {}
-        known => return Ok(known),
-    }
-    let newest = service::events::newest_result(&*logic.shared.store).await;
-    Ok(newest.map_err(store_problem)?)
 }

@@ -1,8 +1,8 @@
 //! The loop of one follower: a turn is read, told, and only then counted as told.
 
+use super::Standing;
 use super::retained::Retained;
 use super::turn::Turn;
-use super::{Standing, newest_result};
 use crate::core::Shared;
 use sengu_interconnect::BrokerError;
 use sengu_model::limits;
@@ -208,25 +208,69 @@ impl Following {
 }
 
 impl Standing {
-    /// Where it goes on; at the very first, what happened before is not told.
+    /// Where it goes on; at the very first, what happened before this start is not told.
     async fn begin(&self, store: &dyn Store) -> Result<(), StoreError> {
         let read = async |of: &str| {
             let value = store.meta(&self.key(of)).await?;
             let number = |v: bytes::Bytes| std::str::from_utf8(&v).ok()?.parse::<u64>().ok();
             Ok::<_, StoreError>(value.and_then(number))
         };
-        let results = match read("results").await? {
-            Some(at) => at,
-            None => newest_result(store).await?,
-        };
-        let changes = match read("changes").await? {
-            Some(at) => at,
-            None => store.status().await?.revision,
-        };
-        self.results.store(results, Ordering::Release);
-        self.changes.store(changes, Ordering::Release);
+        if let Some(results) = read("results").await? {
+            self.results.store(results, Ordering::Release);
+        }
+        if let Some(changes) = read("changes").await? {
+            self.changes.store(changes, Ordering::Release);
+        }
         self.begun.store(true, Ordering::Release);
         store.commit(self.cursor().into()).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Events, Follower};
+    use super::*;
+    use futures::future::BoxFuture;
+    use sengu_interconnect::events::{Followers, Told};
+    use sengu_store_sqlite::SqliteStore;
+
+    struct Nobody;
+
+    impl Followers for Nobody {
+        fn tell(&self, _: Vec<Told>) -> BoxFuture<'_, Result<(), BrokerError>> {
+            Box::pin(async { Ok(()) })
+        }
+        fn lacks(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    fn events(newest_result: u64, newest_change: u64) -> Events {
+        let follower = Follower {
+            name: "broker".to_owned(),
+            to: Arc::new(Nobody),
+        };
+        Events::new(&[follower], newest_result, newest_change)
+    }
+
+    fn place(events: &Events) -> (u64, u64) {
+        let standing = &events.followers[0];
+        let load = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Acquire);
+        (load(&standing.results), load(&standing.changes))
+    }
+
+    /// The loop may first run long after the start, and results end meanwhile.
+    #[tokio::test]
+    async fn the_first_life_begins_where_it_started_however_late_its_loop_runs_and_a_later_one_goes_on()
+     {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path()).unwrap();
+        let first = events(7, 9);
+        first.followers[0].begin(&store).await.unwrap();
+        assert_eq!(place(&first), (7, 9));
+        let second = events(70, 90);
+        second.followers[0].begin(&store).await.unwrap();
+        assert_eq!(place(&second), (7, 9));
     }
 }

@@ -40,7 +40,7 @@ type Counter = fn(&Standing) -> &AtomicU64;
 pub struct Standing {
     name: String,
     to: Arc<dyn Followers>,
-    /// Where it begins is known.
+    /// Where it goes on has been read from the store.
     begun: AtomicBool,
     /// Position of the last result told.
     results: AtomicU64,
@@ -54,14 +54,16 @@ pub struct Standing {
 }
 
 impl Events {
-    pub fn new(followers: &[Follower]) -> Events {
+    /// Where a follower begins that was never told anything is fixed here, before anything can end or change: were it
+    /// read when its loop first runs, what happened until then would never be told.
+    pub fn new(followers: &[Follower], newest_result: u64, newest_change: u64) -> Events {
         let standing = |follower: &Follower| {
             Arc::new(Standing {
                 name: follower.name.clone(),
                 to: follower.to.clone(),
                 begun: AtomicBool::new(false),
-                results: AtomicU64::new(0),
-                changes: AtomicU64::new(0),
+                results: AtomicU64::new(newest_result),
+                changes: AtomicU64::new(newest_change),
                 readings: Changed::default(),
                 told: AtomicU64::new(0),
                 dropped: AtomicU64::new(0),
