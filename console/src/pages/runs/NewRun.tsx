@@ -45,13 +45,13 @@ function Form({ actions }: { actions: Action[] }) {
   const wanted = query.get('action') ?? 'observe'
   const [chosen, setChosen] = useState(() => (actions.find((each) => each.id === wanted) ?? actions.find((each) => each.name === wanted))?.id ?? '')
   const [typed, setTyped] = useState<Typed>({})
-  const [shape, setShape] = useState({ batch: '', maxFail: '', limit: '', exclude: '', timeout: '', version: '', effect: '' })
+  const [shape, setShape] = useState({ batch: '', maxFail: '', limit: '', exclude: '', timeout: '', version: '', effect: '', frames: false })
   const [tried, setTried] = useState(false)
   const [spec, setSpec] = useState<RunSpec>()
   const action = actions.find((each) => each.id === chosen)
   const read = parameters(action?.params ?? {}, typed)
   const nowhere = selector === '' && targets.length === 0 && !all
-  const set = (name: keyof typeof shape) => (value: string) => setShape((before) => ({ ...before, [name]: value }))
+  const set = (name: Exclude<keyof typeof shape, 'frames'>) => (value: string) => setShape((before) => ({ ...before, [name]: value }))
   const limit = Number(shape.limit)
   const limitWrong = shape.limit !== '' && !(Number.isInteger(limit) && limit > 0)
   const ready = action !== undefined && Object.keys(read.problems).length === 0 && !nowhere && !limitWrong
@@ -73,6 +73,7 @@ function Form({ actions }: { actions: Action[] }) {
       ...(shape.timeout === '' ? {} : { timeout: shape.timeout }),
       ...(shape.version === '' ? {} : { version: shape.version }),
       ...(shape.effect === '' ? {} : { effect: shape.effect as NonNullable<RunSpec['effect']> }),
+      ...(shape.frames ? { frames: true } : {}),
     })
   }
 
@@ -152,6 +153,12 @@ function Form({ actions }: { actions: Action[] }) {
           <FilterText label={t.version} value={shape.version} onChange={set('version')} placeholder={t.versionByRelease} narrow />
           <FilterText label={t.exclude} value={shape.exclude} onChange={set('exclude')} placeholder="bmc-1, bmc-2" />
         </div>
+        <p>
+          <label>
+            <input type="checkbox" checked={shape.frames} onChange={(event) => setShape((before) => ({ ...before, frames: event.target.checked }))} />
+            {t.frames}
+          </label>
+        </p>
         {limitWrong ? <p className="tone-bad">{t.limitWrong}</p> : null}
       </section>
       <Acts>

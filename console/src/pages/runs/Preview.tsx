@@ -11,12 +11,10 @@ import { Effect } from '../../parts/Effect'
 import { count, duration } from '../../parts/format'
 import { JsonText } from '../../parts/JsonText'
 import { SafeText } from '../../parts/SafeText'
-import { commandWords } from '../../parts/schema'
-import { sengu } from '../../parts/shell-words'
 import { Loading, Problem } from '../../parts/Standing'
 import { useAct } from '../../parts/useAct'
 import { messages } from './messages'
-import type { RunSpec } from './run'
+import { command, type RunSpec } from './run'
 
 /** With more targets than this, and an action that changes something, their number has to be typed. */
 const TYPED_FROM = 20
@@ -92,6 +90,12 @@ export function Preview({ spec, onStarted, onClose }: { spec: RunSpec; onStarted
         <dd>{maxFail === null || maxFail === undefined ? <span className={changes ? 'tone-warn' : undefined}>{t.noBudget}</span> : t.budgetOf(count(maxFail))}</dd>
         <dt>{t.timeout}</dt>
         <dd>{duration(timeoutMs, language)}</dd>
+        {spec.frames ? (
+          <>
+            <dt>{t.framesShort}</dt>
+            <dd>{t.framesKept}</dd>
+          </>
+        ) : null}
       </dl>
     </ConfirmDialog>
   )
@@ -100,20 +104,4 @@ export function Preview({ spec, onStarted, onClose }: { spec: RunSpec; onStarted
 function batchSizes(batches: number[]): string {
   const shown = batches.slice(0, 8).join(', ')
   return batches.length > 8 ? `${shown}, …` : shown
-}
-
-function command(spec: RunSpec): string {
-  const params = (spec.params ?? {}) as Record<string, unknown>
-  return sengu(
-    ...(spec.action === 'observe' && Object.keys(params).length === 0 ? ['observe'] : ['run', spec.action, ...commandWords(params)]),
-    ...(spec.targets ?? []),
-    ...(spec.selector === undefined ? [] : spec.selector === '' ? ['--all'] : ['-l', spec.selector]),
-    ...((spec.exclude ?? []).length > 0 ? ['--exclude', (spec.exclude ?? []).join(',')] : []),
-    ...(spec.limit ? ['--limit', String(spec.limit)] : []),
-    ...(spec.batch ? ['--batch', spec.batch] : []),
-    ...(spec.maxFail ? ['--max-fail', spec.maxFail] : []),
-    ...(spec.timeout ? ['--attempt-timeout', spec.timeout] : []),
-    ...(spec.version ? ['--version', spec.version] : []),
-    ...(spec.effect ? ['--effect', spec.effect] : []),
-  )
 }

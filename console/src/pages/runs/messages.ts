@@ -94,6 +94,12 @@ export const messages = defineMessages({
   limitNone: { en: 'no limit', ja: '上限なし' },
   limitWrong: { en: 'At most: a whole number above 0', ja: '最大件数は 1 以上の整数です' },
   timeout: { en: 'time per attempt', ja: '1 試行の時間' },
+  frames: {
+    en: 'keep the frames between sengu and the workers in the logs (without secrets; at most 100 targets)',
+    ja: 'sengu とワーカー間のフレームをログに残す(シークレットは除く、対象は 100 台まで)',
+  },
+  framesShort: { en: 'frames', ja: 'フレーム' },
+  framesKept: { en: 'kept in the logs', ja: 'ログに残す' },
   timeoutOwn: { en: "action's own", ja: '既定' },
   version: { en: 'worker version', ja: 'ワーカー版' },
   versionByRelease: { en: 'by release', ja: 'リリースに従う' },

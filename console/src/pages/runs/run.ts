@@ -1,5 +1,7 @@
 import type { components } from '../../api/openapi'
 import type { MeterPart } from '../../parts/Meter'
+import { commandWords } from '../../parts/schema'
+import { sengu } from '../../parts/shell-words'
 
 type Schemas = components['schemas']
 export type RunSpec = Schemas['RunSpec']
@@ -54,4 +56,26 @@ export function scopeOf(spec: RunSpec): string {
     ...((spec.exclude ?? []).length > 0 ? [`- ${(spec.exclude ?? []).join(' ')}`] : []),
   ]
   return parts.join(' + ')
+}
+
+/** The `sengu` command that starts the same run. */
+export function command(spec: RunSpec): string {
+  const params = (spec.params ?? {}) as Record<string, unknown>
+  const shaped = [
+    ...(spec.batch ? ['--batch', spec.batch] : []),
+    ...(spec.maxFail ? ['--max-fail', spec.maxFail] : []),
+    ...(spec.timeout ? ['--attempt-timeout', spec.timeout] : []),
+    ...(spec.version ? ['--version', spec.version] : []),
+    ...(spec.effect ? ['--effect', spec.effect] : []),
+    ...(spec.frames ? ['--frames'] : []),
+  ]
+  const observes = spec.action === 'observe' && Object.keys(params).length === 0 && shaped.length === 0
+  return sengu(
+    ...(observes ? ['observe'] : ['run', spec.action, ...commandWords(params)]),
+    ...(spec.targets ?? []),
+    ...(spec.selector === undefined ? [] : spec.selector === '' ? ['--all'] : ['-l', spec.selector]),
+    ...((spec.exclude ?? []).length > 0 ? ['--exclude', (spec.exclude ?? []).join(',')] : []),
+    ...(spec.limit ? ['--limit', String(spec.limit)] : []),
+    ...shaped,
+  )
 }

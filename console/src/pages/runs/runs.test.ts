@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { components } from '../../api/openapi'
 import { actionsOf } from './actions'
 import { CELL, changedGrid, type Grid, LABEL, layout, LETTERS, stepped, STATE_OF, tally, targetAt } from './grid'
-import { isOver, over, runOf, runParts, type RunSpec, type RunStatus, scopeOf, spent, unfinished } from './run'
+import { command, isOver, over, runOf, runParts, type RunSpec, type RunStatus, scopeOf, spent, unfinished } from './run'
 
 const COUNTS = { held: 1, waiting: 2, active: 3, done: 10, changed: 4, failed: 5, unknown: 6, cancelled: 7, expired: 8, retries: 9 }
 
@@ -36,6 +36,15 @@ test.each<[Partial<RunSpec>, string]>([
   [{ selector: '' }, ''],
 ])('the scope of %j', (spec, scope) => {
   expect(scopeOf({ action: 'observe', ...spec })).toBe(scope)
+})
+
+test.each<[RunSpec, string]>([
+  [{ action: 'observe', selector: '', limit: 5 }, 'sengu observe --all --limit 5'],
+  [{ action: 'observe', selector: 'rack=r1', frames: true }, 'sengu run observe -l rack=r1 --frames'],
+  [{ action: 'power.set', targets: ['a'], exclude: ['b', 'c'], params: { state: 'on' }, batch: '10%', maxFail: '2', limit: 5 }, 'sengu run power.set state=on a --exclude b,c --limit 5 --batch 10% --max-fail 2'],
+  [{ action: 'exec', selector: 'os=debian', timeout: '30s', version: '1.2.0', effect: 'read' }, 'sengu run exec -l os=debian --attempt-timeout 30s --version 1.2.0 --effect read'],
+])('the command of %j', (spec, wanted) => {
+  expect(command({ allowEmpty: false, ...spec })).toBe(wanted)
 })
 
 describe('actions of all kinds', () => {
