@@ -1,8 +1,9 @@
 //! Servers that nobody here wrote, each on a free port with data of its own, gone with the test that started it.
 
 use crate::until;
+use sengu_testing::free_port;
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,11 +22,6 @@ pub struct Server {
     child: Option<Child>,
     /// What it needs beside it.
     beside: Vec<Child>,
-}
-
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn program(name: &str, places: &[&str]) -> String {
@@ -183,7 +179,17 @@ impl Server {
         });
     }
 
-    fn waits_for(&self, standbys: &str) {
+    /// Has a standby hear nothing more of its primary.
+    pub fn hears_nothing(&self) {
+        self.sql("ALTER SYSTEM SET primary_conninfo = ''");
+        self.sql("SELECT pg_reload_conf()");
+        until("the standby hears nothing", START_MAX, || {
+            (self.sql("SELECT count(*) FROM pg_stat_wal_receiver") == "0").then_some(())
+        });
+    }
+
+    /// The standbys that commits of a PostgreSQL wait for, as `synchronous_standby_names`.
+    pub fn waits_for(&self, standbys: &str) {
         self.sql(&format!(
             "ALTER SYSTEM SET synchronous_standby_names = '{standbys}'"
         ));

@@ -314,6 +314,7 @@ impl Logic {
             watches: tokio::sync::Semaphore::new(sengu_model::limits::WATCHES_MAX),
         });
         crate::workers::load(&shared).await?;
+        crate::glance::begin(&shared);
 
         let (dispatch, inputs) = dispatch::Handle::channel();
         let (control, control_inputs) = service::control::Handle::channel();

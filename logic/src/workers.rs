@@ -253,6 +253,7 @@ fn switch(
     }
     shared.declared();
     shared.moved.notify_one();
+    shared.rollouts.alarm.notify_one();
 }
 
 /// Tells the execution environments what may be run of a kind.

@@ -3,6 +3,7 @@
 mod support;
 
 use sengu_model::problem::Code;
+use sengu_model::task::TaskState;
 use sengu_model::wire::envelope::Event;
 use sengu_model::{Class, Effect, FailureCode, Outcome};
 use serde_json::json;
@@ -42,10 +43,13 @@ async fn a_cancel_after_a_lost_attempt_says_that_it_may_have_happened() {
     let mut bench = Bench::new(1, 1).await;
     for action in ["set", "cycle"] {
         let (id, sent) = take_one(&mut bench, action).await;
+        // It is not sent again before it is cancelled.
+        bench.nothing_goes_out().await;
         bench.lose(&sent).await;
-        bench.task_when(id, |t| t.not_before.is_some()).await;
+        bench.task_when(id, |t| t.state == TaskState::Waiting).await;
         bench.logic.cancel_task(id).await.unwrap();
         assert_eq!(bench.ended(id).await, "unknown", "{action}");
+        bench.announce("default", 1).await;
     }
     let (id, sent) = take_one(&mut bench, "set").await;
     bench.logic.cancel_task(id).await.unwrap();
@@ -120,8 +124,9 @@ async fn a_restart_settles_what_was_out_by_its_effect() {
 async fn an_action_sent_back_before_a_restart_is_not_taken_for_sent() {
     let mut bench = Bench::new(1, 1).await;
     let (id, sent) = take_one(&mut bench, "fire").await;
+    bench.nothing_goes_out().await;
     bench.reject(&sent).await;
-    bench.task_when(id, |t| t.not_before.is_some()).await;
+    bench.task_when(id, |t| t.state == TaskState::Waiting).await;
     let mut bench = bench.restart().await;
     bench.announce("default", 1).await;
     let sent = bench.take(Class::Control).await;
@@ -155,6 +160,11 @@ async fn frames_are_asked_for_of_few_targets_and_over_a_restart() {
         .logic
         .create_run(serde_json::from_value(spec).unwrap())
         .await;
+    assert_eq!(refused.unwrap_err().code, Code::TooManyTargets);
+    let names: Vec<String> = (0..101).map(|n| format!("t{n}")).collect();
+    let request = json!({"action": "observe", "targets": names, "frames": true});
+    let request = serde_json::from_value(request).unwrap();
+    let refused = bench.logic.create_tasks(request).await;
     assert_eq!(refused.unwrap_err().code, Code::TooManyTargets);
     let mut bench = bench.restart().await;
     bench.announce("default", 1).await;
@@ -195,7 +205,7 @@ async fn what_waits_with_the_broker_cannot_begin_after_its_lease() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_probe_has_no_deadline_of_the_task() {
     let mut bench = Bench::new(1, 1).await;
-    let request = json!({"action": "cycle", "targets": ["t0"], "startWithin": "1s"});
+    let request = json!({"action": "cycle", "targets": ["t0"], "startWithin": "10s"});
     let id = bench.create_with(request).await[0];
     let sent = bench.take(Class::Control).await;
     let asked = sent.start_by.unwrap();
@@ -211,9 +221,7 @@ async fn a_doubled_delivery_that_nobody_began_says_nothing_of_the_one_that_was_b
     let mut bench = Bench::new(1, 1).await;
     let (id, sent) = take_one(&mut bench, "set").await;
     bench.report(&sent, Event::Started, json!({})).await;
-    bench
-        .task_when(id, |t| t.state == sengu_model::task::TaskState::Started)
-        .await;
+    bench.task_when(id, |t| t.state == TaskState::Started).await;
     let cancelled = Outcome::Cancelled {
         why: "asked to before it was started".to_owned(),
     };

@@ -204,6 +204,19 @@ async fn a_version_that_fails_all_its_tasks_reaches_one_target_in_a_hundred_at_m
     assert_eq!(words.iter().filter(|w| *w == "done").count(), 10_000 - met);
 }
 
+/// What wakes who looks must come when the Release is in force, not when its record is written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promotion_is_looked_at_though_nothing_else_happens() {
+    let bench = Bench::new(64, 0).await;
+    push(&bench, image("1.1.0", "a")).await.unwrap();
+    bench.logic.promote("toy", promote("1.1.0")).await.unwrap();
+    let waits = |status: &Value| {
+        let waits = status["rules"][0]["waitsFor"].as_str();
+        waits.is_some_and(|waits| !waits.is_empty())
+    };
+    release_when(&bench, |_, status| waits(status)).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn steps_follow_by_themselves_and_the_last_one_settles() {
     let bench = Bench::new(64, 300).await;

@@ -144,7 +144,8 @@ pub enum Op {
     MarkSent {
         task: TaskId,
         priority: Priority,
-        epoch: u64,
+        /// Which attempt of which life of logic, as logic packs it.
+        fence: u64,
         attempt: u32,
         at: Time,
     },
@@ -279,7 +280,8 @@ pub struct OpenTask {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
-    pub epoch: u64,
+    /// As `MarkSent` said.
+    pub fence: u64,
     pub at: Time,
 }
 

@@ -335,7 +335,7 @@ impl TaskRow {
                 to.number(u64::from(*attempt));
                 to.maybe(*not_before, Fields::time);
                 to.maybe(*sent, |to, sent| {
-                    to.number(sent.epoch);
+                    to.number(sent.fence);
                     to.time(sent.at);
                 });
                 to.maybe(checkpoint.as_deref(), Fields::bytes);

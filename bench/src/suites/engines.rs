@@ -73,9 +73,11 @@ fn load(bench: &Bench, engine: &Engine, report: &mut Report, name: &str, n: usiz
 /// What the engine's client does by itself, in the lines of the driver's own example; the rates that they tell.
 fn raw(report: &mut Report, package: &str, address: Option<&str>) -> Vec<f64> {
     let mut rates = Vec::new();
+    let broker = package.trim_start_matches("sengu-broker-");
+    let example = format!("{broker}_rate");
     let ran = Command::new(env!("CARGO"))
         .args(["run", "--release", "--quiet", "--package", package])
-        .args(["--example", "rate", "--"])
+        .args(["--example", &example, "--"])
         .args(address)
         .output();
     match ran {

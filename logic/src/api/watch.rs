@@ -4,7 +4,6 @@ use super::{Answer, Params, Refusal};
 use crate::changes::{Shown, shown};
 use crate::core::Logic;
 use crate::documents::KINDS;
-use crate::records::store_problem;
 use crate::service;
 use crate::tasks::view;
 use axum::extract::State;

@@ -9,24 +9,24 @@ use sengu_model::wire::envelope::WeeAnnouncement;
 use sengu_model::{Effect, TaskId, Time, limits};
 use sengu_store::Sent;
 
-/// Bits of the mark in the store that hold the attempt; the others hold the epoch.
+/// Bits of the fence in the store that hold the attempt; the others hold the epoch.
 const ATTEMPT_BITS: u32 = 24;
 
-/// The fence as it is marked in the store.
-pub(super) fn mark(epoch: u64, attempt: u32) -> u64 {
+/// The fence as the store keeps it.
+pub(super) fn fence(epoch: u64, attempt: u32) -> u64 {
     epoch << ATTEMPT_BITS | u64::from(attempt) & ((1 << ATTEMPT_BITS) - 1)
 }
 
-/// Epoch and attempt of a mark.
-fn read_mark(mark: u64) -> (u64, u32) {
-    let attempt = mark & ((1 << ATTEMPT_BITS) - 1);
-    (mark >> ATTEMPT_BITS, attempt as u32) // masked to 24 bits
+/// Epoch and attempt of a fence.
+fn read_fence(fence: u64) -> (u64, u32) {
+    let attempt = fence & ((1 << ATTEMPT_BITS) - 1);
+    (fence >> ATTEMPT_BITS, attempt as u32) // masked to 24 bits
 }
 
 impl Dispatch {
     /// A task that was out when an earlier life of logic ended.
     pub(super) fn take_sent(&mut self, id: TaskId, sent: Sent, now: Time) {
-        let (epoch, attempt) = read_mark(sent.epoch);
+        let (epoch, attempt) = read_fence(sent.fence);
         let lease_end = now.plus_ms(limits::LEASE_MS);
         let live_on = epoch > 0 && self.somebody_lives_on(id);
         if live_on && self.lanes.adopt(id, attempt, sent.at, lease_end) {
@@ -81,13 +81,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_hold_epoch_and_attempt() {
+    fn a_fence_holds_epoch_and_attempt() {
         for (epoch, attempt) in [(1_795_000_000, 1), (1, 16_777_215), (4_294_967_296, 7)] {
-            let mark = mark(epoch, attempt);
-            assert_eq!(read_mark(mark), (epoch, attempt));
-            assert!(i64::try_from(mark).is_ok(), "stores keep signed numbers");
+            let packed = fence(epoch, attempt);
+            assert_eq!(read_fence(packed), (epoch, attempt));
+            assert!(i64::try_from(packed).is_ok(), "stores keep signed numbers");
         }
-        // As sengu marked before: nothing is adopted by it.
-        assert_eq!(read_mark(17), (0, 17));
+        // As sengu kept it before: nothing is adopted by it.
+        assert_eq!(read_fence(17), (0, 17));
     }
 }

@@ -73,7 +73,7 @@ impl Dispatch {
                 self.pending.ops.push(Op::MarkSent {
                     task: id,
                     priority: task.priority,
-                    epoch: super::adopt::mark(self.shared.epoch, task.attempt),
+                    fence: super::adopt::fence(self.shared.epoch, task.attempt),
                     attempt: task.payload.tries,
                     at: now,
                 });

@@ -31,9 +31,16 @@ pub struct Glance {
     pub runs: run_board::RunBoards,
 }
 
+/// Before anything can end: what is counted later is counted from here.
+pub fn begin(shared: &Shared) {
+    let history = &shared.glance.history;
+    history.step(shared.metrics.totals(), clock::now());
+}
+
 /// Keeps what has to be kept whether anybody looks or not: how many tasks ended in each half minute.
 pub async fn run(shared: Arc<Shared>) {
-    let mut step = tokio::time::interval(history::STEP);
+    let begin = tokio::time::Instant::now() + history::STEP;
+    let mut step = tokio::time::interval_at(begin, history::STEP);
     step.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         step.tick().await;

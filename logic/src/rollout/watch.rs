@@ -41,7 +41,7 @@ pub enum Ended {
 #[derive(Default)]
 pub struct Rollouts {
     rules: Mutex<HashMap<String, Vec<Watched>>>,
-    /// Something was judged bad.
+    /// Something was judged bad, or another Release is in force.
     pub alarm: Notify,
 }
 

@@ -25,14 +25,12 @@ pub async fn run(shared: Arc<Shared>) {
             releases::watch(&shared, kind, &spec, &status);
         }
     }
-    let mut revisions = shared.revision.subscribe();
     loop {
         let moving = moving(&shared);
         if moving.is_empty() {
-            // Nothing is on its way until a Release moves.
-            if revisions.changed().await.is_err() {
-                return;
-            }
+            // Nothing is on its way until a Release moves. Its record is written before it is in force, so that a new
+            // revision alone would be looked at too early.
+            shared.rollouts.alarm.notified().await;
             continue;
         }
         for kind in &moving {

@@ -20,6 +20,8 @@ use tokio::time::Instant;
 
 /// Silence is looked for this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A look that comes later than this after the one before was held up: what was said meanwhile may not be read yet.
+const HELD_MIN: Duration = Duration::from_secs(3);
 /// Where logic says what it wants of them.
 pub(super) const SPECS: &str = "wee-spec/";
 
@@ -38,13 +40,15 @@ async fn follow(shared: &Arc<Shared>, dispatch: &Handle) -> Result<(), BrokerErr
     // By our own clock: theirs may be wrong. Those that an earlier life of logic knew have their time to speak up.
     let mut heard: HashMap<String, Instant> = believed(shared);
     let mut look = tokio::time::interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut looked = Instant::now();
     let silence = Duration::from_millis(limits::WEE_SILENCE_MAX_MS);
     let contact = shared.broker.contact();
     loop {
         let entries = tokio::select! {
             biased;
-            _ = look.tick() => Vec::new(),
             entries = directory.next() => entries?,
+            _ = look.tick() => Vec::new(),
         };
         for (key, value) in entries {
             let name = key.trim_start_matches("wee/").to_owned();
@@ -55,10 +59,12 @@ async fn follow(shared: &Arc<Shared>, dispatch: &Handle) -> Result<(), BrokerErr
             };
             take(shared, &name, announced).await;
         }
-        if *contact.borrow() != Contact::There {
-            // Nobody can be heard, so nobody is silent.
+        let held = looked.elapsed() > HELD_MIN;
+        if held || *contact.borrow() != Contact::There {
+            // Nobody was heard, so nobody is silent.
             heard.values_mut().for_each(|at| *at = Instant::now());
         }
+        looked = Instant::now();
         let silent: Vec<String> = heard
             .iter()
             .filter(|(_, at)| at.elapsed() > silence)

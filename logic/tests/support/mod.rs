@@ -13,8 +13,10 @@ use sengu_model::{Class, Effect, Outcome, TaskId};
 use sengu_store::Store;
 use sengu_store_sqlite::SqliteStore;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// Longest wait for anything that must happen.
 pub const LIMIT: Duration = Duration::from_secs(30);
@@ -34,6 +36,8 @@ pub struct Bench {
     pub store: Arc<dyn Store>,
     pub directory: tempfile::TempDir,
     followers: Vec<Follower>,
+    /// By zone, each says again and again what was announced last.
+    announcers: Mutex<HashMap<String, JoinHandle<()>>>,
     control: Box<dyn Subscription>,
     observe: Box<dyn Subscription>,
 }
@@ -146,6 +150,7 @@ impl Bench {
             store,
             directory,
             followers,
+            announcers: Mutex::default(),
         };
         let text: Vec<String> = (0..targets)
             .map(|n| target(&format!("t{n}"), "default", "toy"))
@@ -176,6 +181,7 @@ impl Bench {
             store,
             directory,
             followers,
+            announcers: Mutex::default(),
         }
     }
 
@@ -205,31 +211,40 @@ impl Bench {
         let announced: WeeAnnouncement = serde_json::from_value(wee).unwrap();
         let body = serde_json::to_vec(&announced).unwrap();
         let key = format!("wee/wee-{zone}");
-        // It says so again and again, as one that lives does, until something else is said.
+        // It says so again and again, as one that lives does. What was said before must not come after it.
         let (broker, said) = (self.broker.clone(), bytes::Bytes::from(body));
-        broker
-            .retain(key.clone(), Some(said.clone()))
-            .await
-            .unwrap();
-        let mut follow = broker.directory(key.clone()).await.unwrap();
-        tokio::spawn(async move {
-            let _ = follow.next().await;
+        let announcers = || self.announcers.lock().unwrap();
+        let before = announcers().remove(zone);
+        if let Some(before) = before {
+            before.abort();
+            let _ = before.await;
+        }
+        let retain = async move || {
+            let retained = broker.retain(key.clone(), Some(said.clone())).await;
+            retained.unwrap();
+        };
+        retain().await;
+        let announcer = tokio::spawn(async move {
             loop {
-                let pause = tokio::time::sleep(Duration::from_secs(4));
-                tokio::select! {
-                    entries = follow.next() => {
-                        let same = |(_, value): &(String, Option<bytes::Bytes>)| value.as_ref() == Some(&said);
-                        if !entries.unwrap().iter().all(same) {
-                            return;
-                        }
-                    }
-                    () = pause => broker.retain(key.clone(), Some(said.clone())).await.unwrap(),
-                }
+                tokio::time::sleep(Duration::from_secs(4)).await;
+                retain().await;
             }
         });
+        announcers().insert(zone.to_owned(), announcer);
         until("the announcement is known", async || {
             let wees = self.logic.shared.wees.read();
             wees.get(&announced.name) == Some(&announced)
+        })
+        .await;
+    }
+
+    /// Nothing is sent in the zone `default` until it is announced again.
+    pub async fn nothing_goes_out(&self) {
+        self.announce("default", 0).await;
+        until("the windows are shut", async || {
+            let ask = |reply| sengu_logic::dispatch::Input::Overview(reply);
+            let overview = self.logic.dispatch.ask(ask).await.unwrap();
+            overview.queues.iter().all(|queue| queue.window == 0)
         })
         .await;
     }

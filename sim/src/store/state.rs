@@ -227,7 +227,7 @@ impl State {
             Op::InsertTask(new) => self.insert(new),
             Op::MarkSent {
                 task,
-                epoch,
+                fence,
                 attempt: now,
                 at,
                 ..
@@ -235,7 +235,7 @@ impl State {
                 if let Some(RowState::Open { attempt, sent, .. }) = self.row(*task) {
                     *attempt = *now;
                     *sent = Some(Sent {
-                        epoch: *epoch,
+                        fence: *fence,
                         at: *at,
                     });
                 }

@@ -212,7 +212,7 @@ async fn a_run_shows_the_newest_task_per_target(store: &dyn Store) {
     let sent = Op::MarkSent {
         task: TaskId(3),
         priority: Priority::Batch,
-        epoch: 1,
+        fence: 1,
         attempt: 1,
         at: Time(1),
     };

@@ -76,10 +76,10 @@ async fn fill(store: &dyn Move) {
     )
     .await;
     let (id, priority) = (TaskId(3), Priority::People);
-    let sent = |task, epoch| Op::MarkSent {
+    let sent = |task, fence| Op::MarkSent {
         task,
         priority,
-        epoch,
+        fence,
         attempt: 1,
         at: Time(5),
     };

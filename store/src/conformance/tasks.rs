@@ -74,7 +74,7 @@ async fn from_waiting_to_ended(store: &dyn Store) {
     let sent = Op::MarkSent {
         task: id,
         priority,
-        epoch: u64::MAX,
+        fence: u64::MAX,
         attempt: 1,
         at: Time(5),
     };
@@ -95,7 +95,7 @@ async fn from_waiting_to_ended(store: &dyn Store) {
     assert_eq!(
         was_sent.sent,
         Some(Sent {
-            epoch: u64::MAX,
+            fence: u64::MAX,
             at: Time(5)
         })
     );
@@ -195,7 +195,7 @@ async fn what_is_not_open_is_left_alone(store: &dyn Store) {
                 Op::MarkSent {
                     task: id,
                     priority,
-                    epoch: 1,
+                    fence: 1,
                     attempt: 2,
                     at: Time(9),
                 },
@@ -225,7 +225,7 @@ async fn a_priority_that_moved_on_is_no_obstacle(store: &dyn Store) {
     let sent = Op::MarkSent {
         task: TaskId(1),
         priority,
-        epoch: 4,
+        fence: 4,
         attempt: 1,
         at: Time(5),
     };

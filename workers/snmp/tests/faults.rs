@@ -285,7 +285,7 @@ fn a_device_that_chokes_on_large_bulk_requests_is_asked_for_less() {
     twin.fault("*", "no_large_bulk", None, None);
     let mut worker = worker();
     let mut target = fleet["apc"].clone();
-    target.0.config["requestTimeoutMs"] = json!(800);
+    target.0.config["requestTimeoutMs"] = json!(3_000);
     let ended = observe(&mut worker, &target);
     assert!(matches!(ended.outcome, Outcome::Done(_)), "{ended:?}");
     let on = (1..=8)
@@ -296,9 +296,6 @@ fn a_device_that_chokes_on_large_bulk_requests_is_asked_for_less() {
     let begun = Instant::now();
     let ended = observe(&mut worker, &target);
     assert!(matches!(ended.outcome, Outcome::Done(_)), "{ended:?}");
-    assert!(
-        begun.elapsed() < Duration::from_millis(2_400),
-        "{:?}",
-        begun.elapsed()
-    );
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }

@@ -4,9 +4,10 @@
 
 mod common;
 
-use common::{LONG, Server, free_port, impatient, program, secrets, wait_for, worker};
+use common::{LONG, Server, impatient, program, secrets, wait_for, worker};
 use sengu_sdk::testing::{Ended, Instance};
 use sengu_sdk::{FailureCode, Outcome, TargetFrame};
+use sengu_testing::free_port;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::Command;

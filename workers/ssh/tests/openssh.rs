@@ -375,6 +375,9 @@ fn at_the_deadline_and_on_cancel_the_remote_process_dies() {
         let path = work.join(name).display().to_string();
         json!({"command": format!("echo $$ > {path}.new; mv {path}.new {path}; exec sleep 300")})
     };
+    // With this the login is done, and the deadline is the command's alone.
+    let first = worker.call(&target, &key, "exec", json!({"command": "true"}), LONG);
+    assert_eq!(word(&first.outcome), "done", "{:?}", first.outcome);
     let ended = worker.call(&target, &key, "exec", command("a"), Duration::from_secs(4));
     assert_eq!(word(&ended.outcome), "unknown", "{:?}", ended.outcome);
     assert!(

@@ -4,7 +4,7 @@
 use crate::workspace::{Package, parent};
 
 /// What each part may see. `*` stands for every crate of the workspace that is not [`UNSEEN`].
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("store", &["sengu-model"]),
     ("interconnect", &["sengu-model"]),
@@ -35,6 +35,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "sengu-execution",
         ],
     ),
+    ("testing", &[]),
     ("xtask", &[]),
 ];
 

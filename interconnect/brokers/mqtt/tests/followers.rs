@@ -277,10 +277,6 @@ async fn a_look_tells_what_is_poor_and_what_is_not_there() {
     let broker = MqttBroker::open_at(mosquitto.address(), "b".to_owned(), QUICK);
     let why = broker.until_there(LIMIT).await.unwrap_err();
     assert!(matches!(*why, MqttError::NoRetained), "{}", why.text());
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let nobody = sengu_testing::free_port();
     assert!(bad(&check(&address(nobody)).await, "reach"));
 }

@@ -157,7 +157,7 @@ fn sent(id: u64) -> Op {
     Op::MarkSent {
         task: TaskId(id),
         priority: Priority::People,
-        epoch: 1,
+        fence: 1,
         attempt: 1,
         at: Time(1_790_000_000_000),
     }

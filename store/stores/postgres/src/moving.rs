@@ -191,8 +191,8 @@ fn task_of(row: &Columns) -> Result<Row, Trouble> {
             line: u16::try_from(line).unwrap_or(u16::MAX),
             attempt: small(row.try_get(7)?),
             not_before: row.try_get::<_, Option<i64>>(8)?.map(Time),
-            sent: sent.0.zip(sent.1).map(|(epoch, at)| Sent {
-                epoch: epoch.cast_unsigned(),
+            sent: sent.0.zip(sent.1).map(|(fence, at)| Sent {
+                fence: fence.cast_unsigned(),
                 at: Time(at),
             }),
             checkpoint: checkpoint.map(Bytes::copy_from_slice),
@@ -490,7 +490,7 @@ async fn put_open(session: &Session, rows: &[&TaskRow]) -> Result<(), Trouble> {
         &column(&all, |r| r.0.run.map(|run| ordered(run.0))),
         &column(&all, |r| i64::from(r.0.batch)),
         &column(&all, |r| r.2.map(|at| at.0)),
-        &column(&all, |r| r.3.map(|sent| sent.epoch.cast_signed())),
+        &column(&all, |r| r.3.map(|sent| sent.fence.cast_signed())),
         &column(&all, |r| r.3.map(|sent| sent.at.0)),
         &column(&all, |r| r.4),
         &column(&all, |r| r.5.clone()),

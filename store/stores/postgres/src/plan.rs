@@ -210,12 +210,12 @@ impl<'a> Plan<'a> {
             Op::InsertTask(task) => self.insert(task),
             Op::MarkSent {
                 task,
-                epoch,
+                fence,
                 attempt,
                 at,
                 ..
             } => self.touch(*task, |stand| {
-                stand.sent = Some(Some((epoch.cast_signed(), at.0)));
+                stand.sent = Some(Some((fence.cast_signed(), at.0)));
                 stand.attempt = i64::from(*attempt);
             }),
             Op::Checkpoint { task, value, .. } => {

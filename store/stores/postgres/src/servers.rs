@@ -19,6 +19,9 @@ const SIGN_IN_MAX: Duration = Duration::from_secs(4);
 const ALONE_MAX: Duration = Duration::from_millis(500);
 /// How long others may still say that they were promoted later than the first that takes writes.
 const OTHERS_MAX: Duration = Duration::from_millis(500);
+/// The same of a process that knows of no promotion yet: one that was promoted and is slow to say so would be missed, and
+/// the former primary written to. Only a server that is silent is waited for that long.
+const OTHERS_FIRST_MAX: Duration = CONNECT_MAX;
 /// In hexadecimal, at the start of the name of a WAL file.
 const TIMELINE_DIGITS: usize = 8;
 
@@ -139,7 +142,10 @@ impl Place {
         if self.servers.len() == 1 {
             return self.writer_at(0, role).await.1;
         }
-        let used = self.in_use.lock().server;
+        let (used, known) = {
+            let in_use = self.in_use.lock();
+            (in_use.server, in_use.newest.is_some())
+        };
         let mut asked = FuturesUnordered::new();
         let mut troubles = Vec::new();
         if let Some(used) = used {
@@ -172,7 +178,11 @@ impl Place {
             }
         };
         // Those that are silent need not answer.
-        let _ = tokio::time::timeout(OTHERS_MAX, newer).await;
+        let limit = match known {
+            true => OTHERS_MAX,
+            false => OTHERS_FIRST_MAX,
+        };
+        let _ = tokio::time::timeout(limit, newer).await;
         Ok(self.uses(best.0, best.1))
     }
 

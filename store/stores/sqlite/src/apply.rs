@@ -195,12 +195,12 @@ impl<'c> Applier<'c> {
             // A task that is not open is left alone by these three.
             Op::MarkSent {
                 task,
-                epoch,
+                fence,
                 attempt,
                 at,
                 ..
             } => {
-                let row = (ordered(task.0), epoch.cast_signed(), at.0, attempt);
+                let row = (ordered(task.0), fence.cast_signed(), at.0, attempt);
                 self.statements.open_sent.execute(row).map(drop)
             }
             Op::Checkpoint { task, value, .. } => {

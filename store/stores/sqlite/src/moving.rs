@@ -191,8 +191,8 @@ fn task_of(row: &Columns<'_>) -> rusqlite::Result<TaskRow> {
             line: row.get(6)?,
             attempt: row.get(7)?,
             not_before: row.get::<_, Option<i64>>(8)?.map(Time),
-            sent: sent.0.zip(sent.1).map(|(epoch, at)| Sent {
-                epoch: epoch.cast_unsigned(),
+            sent: sent.0.zip(sent.1).map(|(fence, at)| Sent {
+                fence: fence.cast_unsigned(),
                 at: Time(at),
             }),
             checkpoint: checkpoint.map(Bytes::copy_from_slice),
@@ -374,7 +374,7 @@ fn import_task(
                 run,
                 task.batch,
                 not_before.map(|at| at.0),
-                sent.map(|sent| sent.epoch.cast_signed()),
+                sent.map(|sent| sent.fence.cast_signed()),
                 sent.map(|sent| sent.at.0),
                 checkpoint.as_deref(),
                 history,

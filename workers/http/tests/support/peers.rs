@@ -5,10 +5,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use rcgen::{CertificateParams, KeyPair};
 use sengu_sdk::TargetFrame;
+use sengu_testing::free_port;
 use serde_json::Value;
 use std::fs;
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -75,11 +76,6 @@ fn need(path: &str) -> PathBuf {
         path.display()
     );
     path
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
-    listener.expect("a free port").port()
 }
 
 /// Starts `command` until it listens on `port`; none when someone else took the port in between.

@@ -6,7 +6,7 @@ use sengu_sdk::TargetFrame;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
@@ -155,8 +155,7 @@ pub fn haproxy(backend: u16, refusal: u32) -> Peer {
     let program = need(PathBuf::from("/usr/sbin/haproxy"));
     for _ in 0..10 {
         let folder = tempfile::tempdir().expect("a folder");
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
-        let port = free.expect("a free port").port();
+        let port = sengu_testing::free_port();
         let config = format!(
             "global\n maxconn 64\n\
              defaults\n mode http\n timeout connect 10s\n timeout client 60s\n timeout server 60s\n\

@@ -5,7 +5,6 @@ use sengu_sdk::testing::{Ended, Instance, TwinProcess};
 use sengu_sdk::{FailureCode, TargetFrame};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -35,12 +34,6 @@ pub fn secrets(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         .iter()
         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
         .collect()
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
 }
 
 /// A program at its system path, or in the tests' Python environment.

@@ -8,10 +8,11 @@
 
 use sengu_sdk::testing::Instance;
 use sengu_sdk::{FailureCode, Outcome};
+use sengu_testing::free_port;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -62,11 +63,6 @@ fn user() -> (String, Option<String>) {
     let set = format!("echo '{USER}:{PASSWORD}' | chpasswd");
     run("/bin/sh", &["-c", &set]);
     (USER.to_owned(), Some(PASSWORD.to_owned()))
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").port()
 }
 
 impl Sshd {

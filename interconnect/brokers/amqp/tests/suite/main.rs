@@ -226,7 +226,8 @@ async fn a_queue_that_went_is_made_again() {
 async fn a_queue_that_nobody_uses_goes_and_comes_back() {
     let (_connection, channel) = plain_channel().await;
     let address = rabbit().address();
-    let unused_max = Duration::from_secs(1);
+    // Long enough to publish and to subscribe.
+    let unused_max = Duration::from_secs(5);
     let timing = Timing {
         queue_unused_max: unused_max,
         kept_after: Duration::ZERO,

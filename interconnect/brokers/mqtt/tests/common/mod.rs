@@ -37,11 +37,7 @@ impl Mosquitto {
     }
 
     pub async fn start_in(folder: tempfile::TempDir, who: &str, more: &str) -> Mosquitto {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = sengu_testing::free_port();
         let (at, config) = (
             folder.path().display(),
             folder.path().join("mosquitto.conf"),

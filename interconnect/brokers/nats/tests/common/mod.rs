@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sengu_broker_nats::NatsBroker;
 use sengu_interconnect::address::Address;
 use sengu_interconnect::{Delivery, Message, Queue, Subscription, Tag};
-use std::net::TcpListener;
+use sengu_testing::free_port;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -14,11 +14,6 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub const LIMIT: Duration = Duration::from_secs(20);
-
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
 
 pub struct Server {
     pub port: u16,

@@ -68,7 +68,7 @@ const OF_RUN: &str = "SELECT t.id, t.target, t.batch, r.status, r.changed, r.att
      WHERE t.run = $1 ORDER BY t.id";
 
 fn open_of(row: &Row) -> Result<OpenTask, Trouble> {
-    let epoch: Option<i64> = row.try_get(8)?;
+    let fence: Option<i64> = row.try_get(8)?;
     let sent_at: Option<i64> = row.try_get(9)?;
     Ok(OpenTask {
         id: TaskId(unsigned(row.try_get(0)?)),
@@ -80,8 +80,8 @@ fn open_of(row: &Row) -> Result<OpenTask, Trouble> {
         batch: small(row.try_get(3)?),
         attempt: small(row.try_get(6)?),
         not_before: row.try_get::<_, Option<i64>>(7)?.map(Time),
-        sent: epoch.zip(sent_at).map(|(epoch, at)| Sent {
-            epoch: epoch.cast_unsigned(),
+        sent: fence.zip(sent_at).map(|(fence, at)| Sent {
+            fence: fence.cast_unsigned(),
             at: Time(at),
         }),
         checkpoint: bytes_or_none(row, 10)?,

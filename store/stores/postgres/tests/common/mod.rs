@@ -3,7 +3,6 @@
 
 use sengu_store::{Op, Store, StoreError};
 use sengu_store_postgres::{PostgresStore, Settings};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -111,12 +110,9 @@ impl Server {
         if is_root() {
             run(Command::new("chown").arg("postgres").arg(&place));
         }
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("its address").port();
-        drop(free);
         Server {
             place,
-            port,
+            port: sengu_testing::free_port(),
             options: options.iter().map(|option| (*option).to_owned()).collect(),
             child: Mutex::new(None),
         }

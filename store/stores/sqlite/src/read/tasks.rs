@@ -23,7 +23,7 @@ macro_rules! open_columns {
 }
 
 fn open_of(row: &Row<'_>) -> rusqlite::Result<OpenTask> {
-    let epoch: Option<i64> = row.get(4)?;
+    let fence: Option<i64> = row.get(4)?;
     let sent_at: Option<i64> = row.get(5)?;
     Ok(OpenTask {
         id: TaskId(unsigned(row.get(0)?)),
@@ -33,8 +33,8 @@ fn open_of(row: &Row<'_>) -> rusqlite::Result<OpenTask> {
         batch: row.get(10)?,
         attempt: row.get(2)?,
         not_before: row.get::<_, Option<i64>>(3)?.map(Time),
-        sent: epoch.zip(sent_at).map(|(epoch, at)| Sent {
-            epoch: epoch.cast_unsigned(),
+        sent: fence.zip(sent_at).map(|(fence, at)| Sent {
+            fence: fence.cast_unsigned(),
             at: Time(at),
         }),
         checkpoint: bytes_or_none(row, 6)?,

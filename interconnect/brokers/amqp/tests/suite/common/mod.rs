@@ -9,7 +9,7 @@ use sengu_broker_amqp::{AmqpBroker, Timing};
 use sengu_interconnect::address::Address;
 use sengu_interconnect::contact::Contact;
 use sengu_interconnect::{Broker, Message, Queue, Subscription, Tag};
-use std::net::TcpListener;
+use sengu_testing::free_port;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -28,11 +28,6 @@ pub struct Rabbit {
     epmd_port: u16,
     pub ca_pem: String,
     children: Vec<Child>,
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 impl Rabbit {

@@ -1,4 +1,4 @@
-//! What a component costs: `cargo run --release -p sengu-runtime-wasm --example measure -- <folder of a staged worker>`.
+//! What a component costs: `cargo run --release -p sengu-runtime-wasm --example wasm_measure -- <folder of a staged worker>`.
 //! The action `noop` of the worker is called, and whatever its outcome is, it counts.
 
 use sengu_execution::runtime::{Attached, Handle, Image, Input, Manifest, Output, Runtime};

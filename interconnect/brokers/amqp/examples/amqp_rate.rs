@@ -1,7 +1,7 @@
 //! What the port costs beside plain lapin, against a RabbitMQ that runs already, in the same run: confirmed publish and
 //! ack of persistent messages in a quorum queue, 256 in flight.
 //!
-//!     cargo run --release -p sengu-broker-amqp --example rate amqp://guest@localhost [messages] [bytes]
+//!     cargo run --release -p sengu-broker-amqp --example amqp_rate amqp://guest@localhost [messages] [bytes]
 
 use bytes::Bytes;
 use futures::StreamExt;

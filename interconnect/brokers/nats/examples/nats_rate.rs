@@ -1,5 +1,5 @@
 //! Rates of 1 KiB messages: the bare client (publish and confirm, many at once), and through the port (publish alone,
-//! and publish + receive + ack), on a server of its own. `cargo run --release --example rate [messages]`.
+//! and publish + receive + ack), on a server of its own. `cargo run --release --example nats_rate [messages]`.
 
 #![allow(clippy::unwrap_used)]
 

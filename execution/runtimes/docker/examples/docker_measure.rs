@@ -1,5 +1,5 @@
 //! Measures the docker runtime against a real engine that it starts itself (needs root and Debian's docker.io):
-//! `cargo run --release -p sengu-runtime-docker --example measure`.
+//! `cargo run --release -p sengu-runtime-docker --example docker_measure`.
 
 #[path = "../tests/engine/mod.rs"]
 mod engine;

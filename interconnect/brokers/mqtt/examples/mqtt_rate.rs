@@ -1,5 +1,5 @@
 //! Rates on one machine with 1 KiB each: rumqttc by itself, the same broker through the ports, and sengu's own listener.
-//! Needs a Mosquitto: `cargo run --release --example rate -- 1883`.
+//! Needs a Mosquitto: `cargo run --release --example mqtt_rate -- 1883`.
 
 #![allow(clippy::unwrap_used)]
 
