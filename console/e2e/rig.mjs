@@ -176,6 +176,12 @@ export async function stands(page) {
   await page.locator('[aria-busy="true"]').first().waitFor({ state: 'detached' })
 }
 
+/** Waits until nothing is wider than the window: widths that a script decides follow the window some frames later. */
+export async function fits(page, where) {
+  const over = () => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+  await until(`${where}: nothing is wider than the window (at first by ${await over()} px)`, async () => (await over()) <= 0)
+}
+
 /** Keeps a picture of every page that is open, for whoever asks why a test failed. */
 export async function picture(context, name) {
   if (FAILED === undefined) return

@@ -6,6 +6,8 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 const ANSWER_MAX: Duration = Duration::from_secs(90);
+/// How long a role may say that it is not the active one while it is.
+const AGAIN_MAX: Duration = Duration::from_secs(20);
 
 /// The API of one instance, with its token.
 #[derive(Debug, Clone)]
@@ -51,8 +53,19 @@ impl Reply {
 }
 
 impl Api {
+    /// # Panics
+    /// When there is no such thing.
     pub fn get(&self, path: &str) -> Value {
-        self.call("GET", path, &[], b"").expect(200)
+        let end = Instant::now() + AGAIN_MAX;
+        loop {
+            let reply = self.call("GET", path, &[], b"");
+            // For a moment it could not be sure to be the active one: its store was slow.
+            let passes = reply.status == 503 && reply.text().contains("\"standby\"");
+            if !passes || Instant::now() > end {
+                return reply.expect(200);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     pub fn post(&self, path: &str, body: &Value) -> Reply {

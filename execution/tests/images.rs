@@ -160,7 +160,8 @@ fn cache(house: &House) -> PathBuf {
 }
 
 fn files(house: &House) -> Vec<String> {
-    let entries = std::fs::read_dir(cache(house)).expect("a cache");
+    // Until something is fetched there may be none.
+    let entries = std::fs::read_dir(cache(house)).into_iter().flatten();
     let mut names: Vec<String> = entries
         .map(|e| e.expect("an entry").file_name().display().to_string())
         .collect();

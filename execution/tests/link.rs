@@ -138,7 +138,8 @@ async fn what_a_broken_connection_brings_to_another_wee_is_not_begun_there() {
     manifest.slots = 1;
     house.offer(&manifest, &folder, "sha256:1").await;
     let mut ask = house.ask("echo", "once", Effect::Once);
-    ask.params = json!({"sleep_ms": 5_000});
+    // Longer than the other one needs to come up.
+    ask.params = json!({"sleep_ms": 12_000});
     house.send(&ask).await;
     house.pool_until("echo", |p| p.slots_busy == 1).await;
 

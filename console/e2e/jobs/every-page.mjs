@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { job } from '../job.mjs'
 import { everyPage } from '../pages.mjs'
-import { at, onPages, until } from '../rig.mjs'
+import { at, fits, onPages, until } from '../rig.mjs'
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const DESK = { width: 1280, height: 800 }
@@ -29,7 +29,8 @@ job('no page and no dialog breaks a rule of WCAG 2.2 A or AA in either theme, is
     await settled(page)
     await look(page, name)
     await page.setViewportSize(PHONE)
-    broken.push(...(await wider(page, name)), ...(await hinted(page, name)))
+    await fits(page, name)
+    broken.push(...(await hinted(page, name)))
     await page.setViewportSize(DESK)
   })
   await onPages(browser, DIALOGS, async (page, [path, ...buttons]) => {
@@ -62,20 +63,13 @@ async function violations(page, where, rules) {
 
 job('no page is wider than a phone, in Japanese as in English', { look: { ...PHONE, language: 'ja', theme: 'light' } }, async (browser) => {
   browser.meant.push(/status of 404/)
-  const wide = []
   await onPages(browser, await everyPage(), async (page, [name, path]) => {
     await page.goto(at(path))
     await settled(page)
-    wide.push(...(await wider(page, name)))
+    await fits(page, name)
     assert.equal(await page.locator('html').getAttribute('lang'), 'ja')
   })
-  assert.deepEqual(wide, [])
 })
-
-async function wider(page, name) {
-  const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
-  return over > 0 ? [`${name}: ${over} px wider than the window`] : []
-}
 
 /** Each page says how the same is done without it. */
 async function hinted(page, name) {

@@ -1,7 +1,7 @@
 // Names, labels, answers and log lines are chosen by others. They are shown, and nothing else ever comes of them.
 import assert from 'node:assert/strict'
 import { job } from '../job.mjs'
-import { api, apply, at, onPages, open, openRow, run, startTaskAs, until } from '../rig.mjs'
+import { api, apply, at, fits, onPages, open, openRow, run, startTaskAs } from '../rig.mjs'
 
 const SCRIPT = '<script>hit=1;alert(1)</script><img src=x onerror="hit=1;alert(2)"><a href="javascript:alert(3)">x</a>'
 const RTL = 'abc\u202Egnp.exe\u2066\u200F\u061C'
@@ -97,11 +97,10 @@ async function harmless(page, where) {
     images: document.images.length,
     text: document.body.innerText,
     title: document.title,
-    over: document.documentElement.scrollWidth - document.documentElement.clientWidth,
   }))
   assert.equal(seen.hit, false, where)
   assert.deepEqual([seen.scripts, seen.links, seen.images], [0, 0, 0], where)
   const acting = ACTING.exec(seen.text.replaceAll('\t', ' ')) ?? ACTING.exec(seen.title)
   assert.equal(acting, null, `${where}: U+${acting?.[0].codePointAt(0).toString(16)} as it came, in …${seen.text.slice(Math.max(0, (acting?.index ?? 0) - 40), (acting?.index ?? 0) + 10)}`)
-  await until(`${where}: nothing is wider than the window (${seen.over} px)`, () => page.evaluate(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth), 2)
+  await fits(page, where)
 }

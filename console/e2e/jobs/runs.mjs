@@ -19,13 +19,15 @@ job('a run is started from a selector, watched by its grid, paused, and goes on 
   const start = dialog.getByRole('button', { name: 'Start on 40 targets' })
   assert.equal(await start.isDisabled(), true)
   await dialog.getByLabel('Type 40 to go on').fill('40')
-  await start.click()
-  await page.waitForURL(/\/runs\/r-/)
+  // However slow this page is, the run is not over before it is paused.
+  await whileNothingBegins(async () => {
+    await start.click()
+    await page.waitForURL(/\/runs\/r-/)
+    await page.getByRole('button', { name: 'Pause' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Pause' }).click()
+    await page.locator('.page-head').getByText('paused').waitFor()
+  })
   const name = page.url().split('/').pop()
-
-  await page.getByRole('button', { name: 'Pause' }).click()
-  await page.getByRole('dialog').getByRole('button', { name: 'Pause' }).click()
-  await page.locator('.page-head').getByText('paused').waitFor()
   const grid = page.getByRole('region', { name: 'Each target' }).or(page.locator('section.part', { hasText: 'Each target' }))
   await grid.first().waitFor()
   await page.getByRole('button', { name: 'Resume' }).click()
@@ -39,3 +41,15 @@ job('a run is started from a selector, watched by its grid, paused, and goes on 
   await page.goto(at('/runs'))
   await page.getByText(name).first().waitFor()
 })
+
+/** Does `work` while no execution environment takes a task. */
+async function whileNothingBegins(work) {
+  const wees = (await api('GET', '/v1/records/Wee')).items
+  const all = (turn) => Promise.all(wees.map(({ metadata }) => api('POST', `/v1/wees/${metadata.name}/${turn}`)))
+  try {
+    await all('cordon')
+    await work()
+  } finally {
+    await all('uncordon')
+  }
+}

@@ -36,6 +36,7 @@ job('a tile of the drawing opens its target', {}, async (browser) => {
   await page.keyboard.press('ArrowRight')
   await page.keyboard.press('ArrowDown')
   await page.keyboard.press('Enter')
+  await page.waitForURL(/\/targets\/[^/?]+$/)
   const [, name] = page.url().split('/targets/')
   const { metadata } = await api('GET', `/v1/records/Target/${name}`)
   assert.equal(metadata.labels.rack, 'r03')

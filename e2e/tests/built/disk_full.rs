@@ -139,7 +139,7 @@ fn outcomes_that_find_the_disk_full_are_kept_until_there_is_space() {
     let disk = Disk::give(&mut sengu);
     sengu.up();
     sengu.api.yaml(&fleet::echo(40)).expect(200);
-    let params = json!({"sleep_ms": 1500});
+    let params = json!({"sleep_ms": 8_000});
     let run = sengu.run(&json!({"action": "once", "params": params, "selector": "kind=echo"}));
     until("the tasks are in hand", s(10), || {
         (sengu.api.get("/v1/top")["tasks"]["started"] == 40).then_some(())

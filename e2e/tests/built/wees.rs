@@ -254,9 +254,13 @@ fn kill_9_of_logic_and_those_that_joined_come_back_by_themselves() {
     let counts = &over["status"]["counts"];
     let done = counts["done"].as_u64().unwrap();
     assert_eq!(done + counts["unknown"].as_u64().unwrap(), 24, "{over}");
-    // Whether or not the new life of logic knows how it went: nothing was done twice.
-    for (name, effects) in fleet.effects() {
-        assert_eq!(effects["exec"], 1, "{name}");
+    // What is told as done was done once, and what is not known at most once.
+    let effects = fleet.effects();
+    for target in logic.run_targets(&run) {
+        let name = target["target"].as_str().unwrap();
+        let times = effects[name].get("exec").copied().unwrap_or(0);
+        let right = times == 1 || times == 0 && target["status"] == "unknown";
+        assert!(right, "{times} times: {target}");
     }
     // They take tasks again.
     let tasks = logic.observe_all("ssh", s(30));

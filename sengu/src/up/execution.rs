@@ -104,9 +104,10 @@ pub async fn run(settings: Settings, config: &Config, data: &Path, joined: Join)
         _ => Bundled::default(),
     };
     let mut wee = start(&settings, data, broker, &bundled, seal_key, false)?;
+    let mut signals = super::Signals::listen()?;
     let ended = tokio::select! {
-        signal = super::ended_by() => {
-            tracing::info!(signal = signal?, "ending: tasks in hand may finish");
+        signal = signals.ended() => {
+            tracing::info!(signal, "ending: tasks in hand may finish");
             wee.drain().await
         }
         ended = wee.ended() => ended,

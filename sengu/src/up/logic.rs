@@ -2,7 +2,7 @@
 
 use super::files::{private_folder, seal_key, token, write_private};
 use super::interconnect::Addresses;
-use super::{Settings, ended_by, execution, join, version};
+use super::{Settings, Signals, execution, join, version};
 use crate::config::Config;
 use crate::drivers::brokers::link::{self, JoinToken, Listener};
 use crate::drivers::brokers::mqtt;
@@ -51,10 +51,11 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
         operator: token(&data.join("token"))?,
         viewer: token(&data.join("token-viewer"))?,
     };
+    let mut signals = Signals::listen()?;
     let opened = tokio::select! {
         opened = super::store::open(config.store.as_ref(), data) => opened?,
-        signal = ended_by() => {
-            tracing::info!(signal = signal?, "ended before the store was there");
+        signal = signals.ended() => {
+            tracing::info!(signal, "ended before the store was there");
             return Ok(());
         }
     };
@@ -88,7 +89,14 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
     let (broker, mut followers) = match &addresses {
         None => (Arc::new(MemoryBroker::new()) as Arc<dyn Broker>, Vec::new()),
         Some(addresses) => {
-            let opened = addresses.open(&format!("logic {name}")).await?;
+            let name = format!("logic {name}");
+            let opened = tokio::select! {
+                opened = addresses.open(&name) => opened?,
+                signal = signals.ended() => {
+                    tracing::info!(signal, "ended before the interconnect was there");
+                    return Ok(());
+                }
+            };
             let follower = |to| Follower {
                 name: "broker".to_owned(),
                 to,
@@ -104,7 +112,15 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
         true => {
             // Whoever asks is told that another one is the active one.
             write_private(&data.join("endpoint"), format!("{here}\n").as_bytes())?;
-            let stood = stand_by(&settings, config, &store, &here, &listener, tls.clone());
+            let stood = stand_by(
+                &settings,
+                config,
+                &store,
+                &here,
+                &listener,
+                tls.clone(),
+                &mut signals,
+            );
             match stood.await? {
                 Some(seat) => seat,
                 None => return Ok(()), // ended while it stood by
@@ -198,7 +214,7 @@ pub async fn run(settings: Settings, config: &Config, data: &Path) -> Result<()>
     ));
     tokio::pin!(serving);
     tokio::select! {
-        signal = ended_by() => tracing::info!(signal = signal?, "ending: tasks in hand may finish"),
+        signal = signals.ended() => tracing::info!(signal, "ending: tasks in hand may finish"),
         served = &mut serving => served.context("serve the API")??,
         // An error means that logic is gone, which cannot be while it is held here.
         _ = lost.wait_for(|lost| *lost) => {}
@@ -230,6 +246,7 @@ async fn stand_by(
     here: &str,
     listener: &TcpListener,
     tls: Option<Tls>,
+    signals: &mut Signals,
 ) -> Result<Option<Arc<Seat>>> {
     let (holder, held) = watch::channel(None);
     let (stop, mut stopping) = watch::channel(false);
@@ -246,8 +263,8 @@ async fn stand_by(
     }
     let seat = tokio::select! {
         seat = leader::stand_by(store.as_ref(), &name, &url, &holder) => Some(seat.context("use the store")?),
-        signal = ended_by() => {
-            tracing::info!(signal = signal?, "ended while it stood by");
+        signal = signals.ended() => {
+            tracing::info!(signal, "ended while it stood by");
             None
         }
     };

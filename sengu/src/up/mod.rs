@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 const LISTEN_DEFAULT: &str = "127.0.0.1:7468";
 
@@ -187,14 +188,30 @@ fn version() -> String {
     env!("CARGO_PKG_VERSION").to_owned()
 }
 
-async fn ended_by() -> Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
+/// The signals that end sengu. From the moment that somebody listens they no longer end the process by themselves, so
+/// one that comes while nobody waits is kept for whoever waits next.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals> {
+        let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+        let interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+        Ok(Signals {
+            terminate,
+            interrupt,
+        })
+    }
+
+    /// The name of the one that came.
+    async fn ended(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 fn start_log(config: &Config) {
@@ -215,4 +232,22 @@ fn beside_the_program(name: &str) -> Result<PathBuf> {
     let program = std::env::current_exe().context("find this program")?;
     let program = program.canonicalize().unwrap_or(program);
     Ok(program.parent().unwrap_or(Path::new(".")).join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Signal, getpid, kill_process};
+
+    #[tokio::test]
+    async fn a_signal_that_comes_while_nobody_waits_is_told_to_the_next_who_does() {
+        let mut signals = Signals::listen().unwrap();
+        tokio::select! {
+            biased;
+            _ = signals.ended() => panic!("nobody sent one"),
+            () = std::future::ready(()) => {}
+        }
+        kill_process(getpid(), Signal::TERM).unwrap();
+        assert_eq!(signals.ended().await, "SIGTERM");
+    }
 }

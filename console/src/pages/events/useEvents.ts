@@ -34,7 +34,6 @@ export type Events = {
 /** Follows what happens. For one filter: another one is another component. */
 export function useEvents(filter: Filter, recordKinds: string[], paused: boolean): Events {
   const needs = streamsOf(filter, recordKinds)
-  const seed = useSeed(filter, needs)
   const [gap, setGap] = useState(false)
   const [live, setLive] = useState<{ shown: Seen[]; newer: Seen[]; counts: Counts }>({ shown: [], newer: [], counts: { came: 0, notRead: 0 } })
   const [intake] = useState(() => new Intake(filter.name.toLowerCase()))
@@ -47,10 +46,13 @@ export function useEvents(filter: Filter, recordKinds: string[], paused: boolean
     },
     [intake],
   )
+  const results = useStream(needs.results ? '/v1/results' : undefined, onEvent)
+  const [admitted, setAdmitted] = useState(false)
+  if (results.state === 'live' && !admitted) setAdmitted(true)
+  const seed = useSeed(filter, needs, admitted)
   // From where the seed ends, so that nothing in between is missed; from now when that is no longer kept.
   const from = gap || seed.newest === undefined ? undefined : seed.newest
   const records = useStream(needs.records && !seed.loading ? address('/v1/watch', { kinds: needs.kinds, from }) : undefined, onEvent)
-  const results = useStream(needs.results && !seed.loading ? '/v1/results' : undefined, onEvent)
 
   const latest = useRef({ filter, paused })
   useEffect(() => {
@@ -136,27 +138,40 @@ class Known {
   }
 }
 
-/** The newest of what happened before. */
-function useSeed(filter: Filter, needs: ReturnType<typeof streamsOf>): { rows: Seen[]; newest: number | undefined; loading: boolean; problem: ApiProblem | undefined } {
-  const seed = useQuery({
-    queryKey: ['events', filter, needs],
+/** The newest of what happened before. `admitted`: the stream of results has begun. */
+function useSeed(filter: Filter, needs: ReturnType<typeof streamsOf>, admitted: boolean): { rows: Seen[]; newest: number | undefined; loading: boolean; problem: ApiProblem | undefined } {
+  const changes = useQuery({
+    queryKey: ['events', 'changes', filter, needs],
     queryFn: async ({ signal }) => {
-      const oneKind = needs.kinds !== '' && !needs.kinds.includes(',') ? needs.kinds : undefined
-      const status = filter.what === 'notDone' ? 'failed,unknown,expired' : undefined
-      const workerKind = oneKind === undefined ? filter.kind : undefined
-      const [changes, tasks] = await Promise.all([
-        needs.records ? request<ChangesPage>('GET', address('/v1/changes', { limit: SEED, kind: oneKind }), undefined, signal) : undefined,
-        needs.results ? request<{ items: Task[] }>('GET', address('/v1/tasks', { limit: SEED, kind: workerKind, status }), undefined, signal) : undefined,
-      ])
-      const ended = (tasks?.items ?? []).filter((task) => task.ending)
-      const rows = merged((changes?.items ?? []).map(ofChange), ended.map(ofTask)).filter((seen) => matches(seen, filter))
-      return { rows, newest: changes?.items[0]?.revision }
+      if (!needs.records) return []
+      const kind = needs.kinds.includes(',') ? undefined : needs.kinds
+      return (await request<ChangesPage>('GET', address('/v1/changes', { limit: SEED, kind }), undefined, signal)).items
     },
-    staleTime: Infinity,
-    gcTime: 0,
-    refetchOnWindowFocus: false,
+    ...READ_ONCE,
   })
-  return { rows: seed.data?.rows ?? NONE, newest: seed.data?.newest, loading: seed.isPending, problem: seed.error ? asProblem(seed.error) : undefined }
+  const tasks = useQuery({
+    // A list of tasks does not say from where the stream would go on, and the stream begins when it is admitted. What
+    // was read before that is shown at once, but a task may have ended in between: so they are read once more after it.
+    queryKey: ['events', 'tasks', filter, needs, admitted],
+    queryFn: async ({ signal }) => {
+      if (!needs.results) return []
+      const status = filter.what === 'notDone' ? 'failed,unknown,expired' : undefined
+      const { items } = await request<{ items: Task[] }>('GET', address('/v1/tasks', { limit: SEED, kind: filter.kind, status }), undefined, signal)
+      return items.filter((task) => task.ending)
+    },
+    placeholderData: (before) => before,
+    ...READ_ONCE,
+  })
+  const loading = changes.isPending || tasks.isPending
+  const rows = useMemo(() => {
+    if (loading) return NONE
+    return merged((changes.data ?? []).map(ofChange), (tasks.data ?? []).map(ofTask)).filter((seen) => matches(seen, filter))
+  }, [loading, changes.data, tasks.data, filter])
+  const error = changes.error ?? tasks.error
+  return { rows, newest: changes.data?.[0]?.revision, loading, problem: error ? asProblem(error) : undefined }
 }
+
+/** What happens later comes by the streams. */
+const READ_ONCE = { staleTime: Infinity, gcTime: 0, refetchOnWindowFocus: false }
 
 const NONE: Seen[] = []

@@ -5,7 +5,7 @@ use crate::engine::{Engine, Fault, WORK_MAX};
 use crate::streams::{self, Streams};
 use bollard::Docker;
 use bollard::errors::Error;
-use bollard::models::ContainerCreateBody;
+use bollard::models::{ContainerCreateBody, ContainerState};
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptionsBuilder,
     WaitContainerOptionsBuilder,
@@ -15,7 +15,15 @@ use parking_lot::Mutex;
 use sengu_execution::runtime::{Attached, Exit, Handle, RuntimeError};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+/// Exit status of what SIGKILL ended: the kernel's for want of memory, or anybody's.
+const KILLED: i64 = 137;
+/// How much later than the end an engine may say that memory was the reason. containerd tells both by ways of their own.
+const REASON_MAX: Duration = Duration::from_secs(1);
+const REASON_EVERY: Duration = Duration::from_millis(100);
 
 /// One container of this life.
 pub struct Running {
@@ -170,13 +178,14 @@ async fn end(engine: &Engine, name: &str, memory_mb: u32) -> Exit {
             return exit(false, why);
         }
     };
-    let ask = |docker: Docker| async move { docker.inspect_container(name, None).await };
-    let told = engine
-        .call(WORK_MAX, ask)
-        .await
-        .ok()
-        .and_then(|told| told.state);
-    if told.as_ref().and_then(|state| state.oom_killed) == Some(true) {
+    let mut told = state(engine, name).await;
+    // The engine may hear of the end before it hears that memory was the reason.
+    let until = Instant::now() + REASON_MAX;
+    while status == KILLED && !out_of_memory(told.as_ref()) && Instant::now() < until {
+        tokio::time::sleep(REASON_EVERY).await;
+        told = state(engine, name).await;
+    }
+    if out_of_memory(told.as_ref()) {
         let why = format!("killed by the kernel: over its memory limit of {memory_mb} MB");
         return exit(false, why);
     }
@@ -184,6 +193,15 @@ async fn end(engine: &Engine, name: &str, memory_mb: u32) -> Exit {
         .and_then(|state| state.error)
         .filter(|error| !error.is_empty());
     exit(status == 0 && error.is_none(), words(status, error))
+}
+
+async fn state(engine: &Engine, name: &str) -> Option<ContainerState> {
+    let ask = |docker: Docker| async move { docker.inspect_container(name, None).await };
+    engine.call(WORK_MAX, ask).await.ok()?.state
+}
+
+fn out_of_memory(state: Option<&ContainerState>) -> bool {
+    state.and_then(|state| state.oom_killed) == Some(true)
 }
 
 async fn wait(engine: &Engine, name: &str) -> Result<i64, Fault> {

@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Rounds of killing and looking again.
-const ROUNDS_MAX: u32 = 100;
+/// Rounds of killing and looking again: what was killed goes when it gets its turn.
+const ROUNDS_MAX: u32 = 2_500;
 const ROUND: Duration = Duration::from_millis(2);
 
 /// Live processes whose home is `directory`.

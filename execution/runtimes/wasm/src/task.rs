@@ -21,12 +21,16 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
+
+/// A limit that is told later than this was not noticed in time: the process was stopped, or its machine was.
+const HELD_MIN: Duration = Duration::from_millis(250);
 
 /// What the tasks of one instance share.
 pub struct Shared {
@@ -174,18 +178,28 @@ async fn work(
         sent: false,
         last_words: None,
     };
-    let over = host.deadline + limits::LAST_WORD;
+    let mut over = host.deadline + limits::LAST_WORD;
     let _beat = shared.machine.pulse().beat();
     let mut store = Store::new(&shared.machine.engine, host);
     store.limiter(|host| &mut host.meter);
     store.set_hostcall_fuel(limits::CALL_BYTES_MAX);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(look);
-    let run = async {
-        let guest = shared.ready.pre.instantiate_async(&mut store).await?;
-        guest.call_run(&mut store, &task).await
+    let ended = {
+        let mut run = pin!(async {
+            let guest = shared.ready.pre.instantiate_async(&mut store).await?;
+            guest.call_run(&mut store, &task).await
+        });
+        let first = timeout_at(over, &mut run).await;
+        if first.is_err() && Instant::now() > over + HELD_MIN {
+            // This process was held, and the guest with it: it has not had its time for a last word yet.
+            over = Instant::now() + limits::LAST_WORD;
+            timeout_at(over, run).await
+        } else {
+            first
+        }
     };
-    let end = match timeout_at(over, run).await {
+    let end = match ended {
         Ok(Ok(said)) => End::Said(said),
         Ok(Err(e)) if e.is::<ComputesOn>() => End::Cancelled,
         Ok(Err(e)) => End::Trapped(why(&e, store.data())),

@@ -333,7 +333,14 @@ mod tests {
             .arg("60")
             .spawn()
             .unwrap();
-        let found = descendant(std::process::id(), "sleep");
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        // A process that has just begun has no words yet.
+        let found = loop {
+            let found = descendant(std::process::id(), "sleep");
+            if found.is_some() || std::time::Instant::now() > end {
+                break found;
+            }
+        };
         assert_eq!(found, Some(child.id()));
         assert_eq!(descendant(std::process::id(), "no-such-program"), None);
         assert!(kill_hard(child.id()));
