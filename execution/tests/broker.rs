@@ -148,7 +148,7 @@ async fn house() -> (House, watch::Sender<bool>) {
 async fn a_short_absence_costs_nothing() {
     let (mut house, cut) = house().await;
     let mut long = house.ask("echo", "once", Effect::Once);
-    long.params = json!({"sleep_ms": 1_000});
+    long.params = json!({"sleep_ms": 2_500});
     house.send(&long).await;
     house.pool_until("echo", |p| p.slots_busy == 1).await;
     cut.send_replace(true);

@@ -84,7 +84,7 @@ async fn what_waits_in_a_wee_goes_back_when_it_is_cordoned() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drained_wee_lets_its_instances_go_and_takes_tasks_again_later() {
     let mut house = house().await;
-    let long = ask(&mut house, 1_000);
+    let long = ask(&mut house, 4_000);
     house.send(&long).await;
     house.pool_until("well", |p| p.slots_busy == 1).await;
     house.wish(false, true).await;
@@ -122,7 +122,7 @@ async fn a_wee_that_was_cordoned_before_it_started_begins_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgrade_lets_tasks_end_and_asks_for_a_new_start() {
     let mut house = house().await;
-    let long = ask(&mut house, 2_000);
+    let long = ask(&mut house, 4_000);
     house.send(&long).await;
     house.pool_until("well", |p| p.slots_busy == 1).await;
     let mut wee = house.wee.take().unwrap();

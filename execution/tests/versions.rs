@@ -91,7 +91,7 @@ async fn a_version_withdrawn_while_it_works_ends_its_tasks_and_goes() {
     house.offer_as(&v1()).await;
     house.offer_as(&v2()).await;
     let mut long = ask(&mut house, "1.0.0");
-    long.params = json!({"sleep_ms": 1_500});
+    long.params = json!({"sleep_ms": 5_000});
     house.send(&long).await;
     pool(&house, "1.0.0", |p| p.slots_busy == 1).await;
     house.withdraw("well", "1.0.0").await;
@@ -145,7 +145,7 @@ async fn settings_of_a_pool_change_live_and_cost_no_instance_its_task() {
     let mut asks = Vec::new();
     for _ in 0..2 {
         let mut long = ask(&mut house, "1.0.0");
-        long.params = json!({"sleep_ms": 1_500});
+        long.params = json!({"sleep_ms": 5_000});
         house.send(&long).await;
         asks.push(long);
     }

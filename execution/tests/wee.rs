@@ -379,7 +379,7 @@ async fn warm_instances_are_there_before_a_task_and_idle_ones_leave() {
     let mut asks = Vec::new();
     for _ in 0..3 {
         let mut ask = house.ask("echo", "once", Effect::Once);
-        ask.params = json!({"sleep_ms": 1_000});
+        ask.params = json!({"sleep_ms": 5_000});
         house.send(&ask).await;
         asks.push(ask);
     }
@@ -448,7 +448,7 @@ async fn changes_find_room_while_reads_fill_the_pool() {
     house.offer(&manifest, &folder, "sha256:1").await;
     for _ in 0..6 {
         let mut read = house.ask("echo", "once", Effect::Read);
-        read.params = json!({"sleep_ms": 2_000});
+        read.params = json!({"sleep_ms": 6_000});
         house.send(&read).await;
     }
     house.pool_until("echo", |p| p.slots_busy == 2).await;

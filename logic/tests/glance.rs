@@ -283,6 +283,8 @@ async fn changes_come_newest_first_and_page_to_the_end_without_secrets() {
     assert_eq!(&Value::Array(paged), &all["items"]);
     let one = get(&bench.logic, "/v1/changes?kind=Target&name=t2").await;
     assert_eq!(one["items"].as_array().unwrap().len(), 1);
+    // Whoever goes on to follow misses nothing, also of what was left out here.
+    assert!(one["revision"].as_u64() >= all["items"][0]["revision"].as_u64());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2127,6 +2127,12 @@ export interface components {
              * @description Changes before this revision are no longer kept.
              */
             oldest: number;
+            /**
+             * Format: int64
+             * @description The newest revision when it was listed, whatever was asked for: what comes after it is told by
+             *     `GET /v1/watch?from=` this.
+             */
+            revision: number;
         };
         /** @description Why which worker does a task, or none does. */
         Chosen: {

@@ -328,8 +328,12 @@ fn a_pushed_image_reaches_those_that_never_had_it_also_when_they_are_killed_whil
     std::thread::scope(|scope| {
         scope.spawn(|| logic.push(&image));
         let end = Instant::now() + s(20);
-        let log = || fs::read_to_string(&wees[0].log).unwrap_or_default();
-        while !log().contains("fetching an image") {
+        let images = wees[0].data.join("images");
+        let coming = || {
+            let mut entries = fs::read_dir(&images).into_iter().flatten().flatten();
+            entries.any(|entry| entry.path().extension().is_some_and(|e| e == "coming"))
+        };
+        while !coming() {
             assert!(Instant::now() < end, "nobody fetches it");
             std::thread::sleep(Duration::from_millis(1));
         }

@@ -38,6 +38,9 @@ pub struct ChangesPage {
     pub cursor: Option<u64>,
     /// Changes before this revision are no longer kept.
     pub oldest: u64,
+    /// The newest revision when it was listed, whatever was asked for: what comes after it is told by
+    /// `GET /v1/watch?from=` this.
+    pub revision: u64,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -122,6 +125,7 @@ pub(super) async fn list(
         items,
         cursor: Some(before).filter(|before| *before > gone + 1),
         oldest,
+        revision: newest,
     }))
 }
 

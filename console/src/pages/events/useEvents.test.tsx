@@ -19,7 +19,15 @@ class Server {
   private stream: ReadableStreamDefaultController<Uint8Array> | undefined
   private admitStream: ((response: Response) => void)[] = []
 
+  /** Where changes were followed from. */
+  watched: string[] = []
+
   answer(path: string): Promise<Response> {
+    if (path.startsWith('/v1/watch')) {
+      this.watched.push(path)
+      return Promise.resolve(new Response(new ReadableStream()))
+    }
+    if (path.startsWith('/v1/changes')) return Promise.resolve(Response.json({ items: [], oldest: 1, revision: 7 }))
     if (path.startsWith('/v1/results')) return new Promise((answer) => this.admitStream.push(answer))
     this.lists += 1
     return Promise.resolve(Response.json({ items: this.tasks }))
@@ -49,10 +57,10 @@ afterEach(() => {
   vi.unstubAllGlobals()
 })
 
-function followed() {
+function followed(filter = TASKS) {
   const client = new QueryClient({ defaultOptions: { queries: { retry: false } } })
   const wrapper = ({ children }: { children: ReactNode }) => <QueryClientProvider client={client}>{children}</QueryClientProvider>
-  const { result } = renderHook(() => useEvents(TASKS, [], false), { wrapper })
+  const { result } = renderHook(() => useEvents(filter, [], false), { wrapper })
   return { ids: () => result.current.rows.map((row) => row.key), now: () => result.current }
 }
 
@@ -88,4 +96,9 @@ describe('tasks that end while the page is opened', () => {
     await waitFor(() => expect(page.now()).toMatchObject({ loading: false, state: 'refused' }))
     expect(page.ids()).toEqual(['t-1'])
   })
+})
+
+test('changes are followed from where the list ends, though there is none in it', async () => {
+  followed({ what: 'written', kind: '', name: '' })
+  await waitFor(() => expect(server.watched).toEqual(['/v1/watch?from=7']))
 })

@@ -143,9 +143,9 @@ function useSeed(filter: Filter, needs: ReturnType<typeof streamsOf>, admitted: 
   const changes = useQuery({
     queryKey: ['events', 'changes', filter, needs],
     queryFn: async ({ signal }) => {
-      if (!needs.records) return []
+      if (!needs.records) return null
       const kind = needs.kinds.includes(',') ? undefined : needs.kinds
-      return (await request<ChangesPage>('GET', address('/v1/changes', { limit: SEED, kind }), undefined, signal)).items
+      return request<ChangesPage>('GET', address('/v1/changes', { limit: SEED, kind }), undefined, signal)
     },
     ...READ_ONCE,
   })
@@ -165,10 +165,10 @@ function useSeed(filter: Filter, needs: ReturnType<typeof streamsOf>, admitted: 
   const loading = changes.isPending || tasks.isPending
   const rows = useMemo(() => {
     if (loading) return NONE
-    return merged((changes.data ?? []).map(ofChange), (tasks.data ?? []).map(ofTask)).filter((seen) => matches(seen, filter))
+    return merged((changes.data?.items ?? []).map(ofChange), (tasks.data ?? []).map(ofTask)).filter((seen) => matches(seen, filter))
   }, [loading, changes.data, tasks.data, filter])
   const error = changes.error ?? tasks.error
-  return { rows, newest: changes.data?.[0]?.revision, loading, problem: error ? asProblem(error) : undefined }
+  return { rows, newest: changes.data?.revision, loading, problem: error ? asProblem(error) : undefined }
 }
 
 /** What happens later comes by the streams. */

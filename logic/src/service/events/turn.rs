@@ -109,7 +109,12 @@ impl Standing {
         let whole = read.changes.len() < CHANGES_MAX;
         turn.full |= !whole;
         for change in read.changes {
-            if is_behind(shared, &change) {
+            let known = shared
+                .inventory
+                .read()
+                .target(&change.name)
+                .map(|t| t.revision);
+            if is_behind(known, &change) {
                 // It is told once it is so for all; that moves the revision, or says again what it is.
                 return Ok(());
             }
@@ -240,15 +245,10 @@ impl Turn {
     }
 }
 
-/// The end of a target is in the store, and not yet in the inventory: it could still be observed.
-fn is_behind(shared: &Shared, change: &Change) -> bool {
-    change.kind == "Target"
-        && change.record.is_none()
-        && shared
-            .inventory
-            .read()
-            .target(&change.name)
-            .is_some_and(|target| target.revision < change.revision)
+/// A change of a target is in the store, and not yet in the inventory: it could still be observed as it was, and what is
+/// kept of it could not be told from what is still right. `known` is the revision in the inventory.
+fn is_behind(known: Option<u64>, change: &Change) -> bool {
+    change.kind == "Target" && known.is_some_and(|known| known < change.revision)
 }
 
 fn observed(shared: &Shared, uid: Uid) -> Option<Observed> {
@@ -282,4 +282,30 @@ fn observed(shared: &Shared, uid: Uid) -> Option<Observed> {
         },
         readings,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_waits_for_the_inventory_and_for_nothing_else() {
+        let change = |kind: &str| Change {
+            revision: 5,
+            kind: kind.to_owned(),
+            name: "a".to_owned(),
+            record: None,
+        };
+        let cases = [
+            ("Target", Some(4), true),
+            ("Target", Some(5), false),
+            ("Target", Some(6), false),
+            // It is new, or gone since.
+            ("Target", None, false),
+            ("Release", Some(4), false),
+        ];
+        for (kind, known, behind) in cases {
+            assert_eq!(is_behind(known, &change(kind)), behind, "{kind} {known:?}");
+        }
+    }
 }
