@@ -61,7 +61,7 @@ const LINGER_MS: u64 = 20;
 /// Something is looked after at least this often.
 const IDLE: Duration = Duration::from_secs(10);
 /// A turn that comes later than planned by this much: the process was stopped and goes on, or its machine was.
-const HELD_MIN: Duration = Duration::from_secs(3);
+pub(crate) const HELD_MIN: Duration = Duration::from_secs(3);
 /// What was observed is kept at most this often.
 const KEEP_STATUS_EVERY_MS: u64 = 1_000;
 

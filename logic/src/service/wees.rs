@@ -4,7 +4,7 @@
 use crate::audit::Act;
 use crate::core::{Logic, Shared};
 use crate::dispatch::route::Windows;
-use crate::dispatch::{Handle, Input};
+use crate::dispatch::{HELD_MIN, Handle, Input};
 use crate::records::{not_found, store_problem};
 use bytes::Bytes;
 use sengu_interconnect::contact::Contact;
@@ -20,8 +20,6 @@ use tokio::time::Instant;
 
 /// Silence is looked for this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A look that comes later than this after the one before was held up: what was said meanwhile may not be read yet.
-const HELD_MIN: Duration = Duration::from_secs(3);
 /// Where logic says what it wants of them.
 pub(super) const SPECS: &str = "wee-spec/";
 
@@ -59,6 +57,7 @@ async fn follow(shared: &Arc<Shared>, dispatch: &Handle) -> Result<(), BrokerErr
             };
             take(shared, &name, announced).await;
         }
+        // What was said while this was held up may not be read yet.
         let held = looked.elapsed() > HELD_MIN;
         if held || *contact.borrow() != Contact::There {
             // Nobody was heard, so nobody is silent.

@@ -109,16 +109,16 @@ impl Standing {
         let whole = read.changes.len() < CHANGES_MAX;
         turn.full |= !whole;
         for change in read.changes {
-            let known = shared
-                .inventory
-                .read()
-                .target(&change.name)
-                .map(|t| t.revision);
-            if is_behind(known, &change) {
-                // It is told once it is so for all; that moves the revision, or says again what it is.
-                return Ok(());
-            }
             if change.kind == "Target" {
+                let known = shared
+                    .inventory
+                    .read()
+                    .target(&change.name)
+                    .map(|t| t.revision);
+                if is_behind(known, change.revision) {
+                    // It is told once it is so for all; that moves the revision, or says again what it is.
+                    return Ok(());
+                }
                 self.readings_of_gone(shared, retained, &change, turn)
                     .await?;
             }
@@ -247,8 +247,8 @@ impl Turn {
 
 /// A change of a target is in the store, and not yet in the inventory: it could still be observed as it was, and what is
 /// kept of it could not be told from what is still right. `known` is the revision in the inventory.
-fn is_behind(known: Option<u64>, change: &Change) -> bool {
-    change.kind == "Target" && known.is_some_and(|known| known < change.revision)
+fn is_behind(known: Option<u64>, revision: u64) -> bool {
+    known.is_some_and(|known| known < revision)
 }
 
 fn observed(shared: &Shared, uid: Uid) -> Option<Observed> {
@@ -290,22 +290,15 @@ mod tests {
 
     #[test]
     fn a_change_waits_for_the_inventory_and_for_nothing_else() {
-        let change = |kind: &str| Change {
-            revision: 5,
-            kind: kind.to_owned(),
-            name: "a".to_owned(),
-            record: None,
-        };
+        // None: it is new, or gone since.
         let cases = [
-            ("Target", Some(4), true),
-            ("Target", Some(5), false),
-            ("Target", Some(6), false),
-            // It is new, or gone since.
-            ("Target", None, false),
-            ("Release", Some(4), false),
+            (Some(4), true),
+            (Some(5), false),
+            (Some(6), false),
+            (None, false),
         ];
-        for (kind, known, behind) in cases {
-            assert_eq!(is_behind(known, &change(kind)), behind, "{kind} {known:?}");
+        for (known, behind) in cases {
+            assert_eq!(is_behind(known, 5), behind, "{known:?}");
         }
     }
 }
